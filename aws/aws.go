@@ -1,0 +1,101 @@
+// Package aws is the hand on AWS: it fills the cloud's half of a snapshot and carries out actions on groups, instances and targets. It is
+// the only reader and writer of AWS tags.
+//
+// It reaches AWS through the SDK's usual configuration (profile, region, environment, endpoint), so that whatever speaks AWS's protocols at
+// that endpoint will do.
+package aws
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go"
+
+	"drover.dev/fleet"
+)
+
+// markTag is the tag that carries a run's GroupMark on an Auto Scaling group.
+const markTag = "drover.dev/rotation"
+
+// Cloud is one AWS account in one region.
+type Cloud struct {
+	scaling *autoscaling.Client
+	ec2     *ec2.Client
+	elb     *elb.Client
+	sts     *sts.Client
+	region  string
+
+	mu       sync.Mutex
+	launched map[string]time.Time         // by instance id: never changes
+	targets  map[string]fleet.TargetGroup // by ARN: settings, read once per process
+}
+
+// New makes the clients. It calls nothing yet.
+func New(cfg sdk.Config) *Cloud {
+	return &Cloud{
+		scaling: autoscaling.NewFromConfig(cfg), ec2: ec2.NewFromConfig(cfg), elb: elb.NewFromConfig(cfg), sts: sts.NewFromConfig(cfg), region: cfg.Region,
+		launched: map[string]time.Time{}, targets: map[string]fleet.TargetGroup{},
+	}
+}
+
+// Account says whose account this is, which also proves that the credentials work.
+func (c *Cloud) Account(ctx context.Context) (account, region string, err error) {
+	out, err := c.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return "", "", explain("ask AWS who we are", err)
+	}
+	return sdk.ToString(out.Account), c.region, nil
+}
+
+// expired lists the codes by which AWS says that credentials are no good; no retry mends them.
+var expired = map[string]bool{
+	"ExpiredToken": true, "ExpiredTokenException": true, "RequestExpired": true, "InvalidClientTokenId": true, "UnrecognizedClientException": true,
+	"AuthFailure": true, "SignatureDoesNotMatch": true, "MissingAuthenticationToken": true,
+}
+
+// explain adds what was being done, and what to do about it, to an error of AWS.
+func explain(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		if strings.Contains(err.Error(), "get credentials") || strings.Contains(err.Error(), "refresh cached credentials") {
+			return &fleet.Fatal{Err: fmt.Errorf("%s: AWS credentials: %w; set AWS_PROFILE, or log in (aws sso login)", doing, err)}
+		}
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	code := api.ErrorCode()
+	switch {
+	case expired[code]:
+		return &fleet.Fatal{Err: fmt.Errorf("%s: AWS credentials are not accepted: %s: %s; renew them (aws sso login) and start again: drover goes on where it stopped", doing, code, api.ErrorMessage())}
+	case code == "AccessDenied" || code == "AccessDeniedException" || code == "UnauthorizedOperation":
+		return &fleet.Fatal{Err: fmt.Errorf("%s: AWS refuses: %s: %s; grant drover that permission", doing, code, api.ErrorMessage())}
+	case code == "ScalingActivityInProgress" || code == "ResourceContention" || strings.Contains(code, "Throttling") || code == "RequestLimitExceeded":
+		return &fleet.Refused{Reason: fmt.Sprintf("%s: AWS is busy: %s: %s", doing, code, api.ErrorMessage())}
+	}
+	return fmt.Errorf("%s: %s: %s", doing, code, api.ErrorMessage())
+}
+
+// codeIs tells whether an error of AWS has one of the codes.
+func codeIs(err error, codes ...string) bool {
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		return false
+	}
+	for _, c := range codes {
+		if api.ErrorCode() == c {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,303 @@
+package aws
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	astypes "github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
+	"drover.dev/fleet"
+)
+
+// Groups returns the named groups that exist, or all of them when no name is given.
+func (c *Cloud) Groups(ctx context.Context, names []string) ([]fleet.Group, error) {
+	var raw []astypes.AutoScalingGroup
+	pages := autoscaling.NewDescribeAutoScalingGroupsPaginator(c.scaling, &autoscaling.DescribeAutoScalingGroupsInput{AutoScalingGroupNames: names})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, explain("describe Auto Scaling groups", err)
+		}
+		raw = append(raw, page.AutoScalingGroups...)
+	}
+	if err := c.learnLaunchTimes(ctx, raw); err != nil {
+		return nil, err
+	}
+	var out []fleet.Group
+	for i := range raw {
+		g, err := c.group(ctx, &raw[i])
+		if err != nil {
+			return nil, fmt.Errorf("group %s: %w", sdk.ToString(raw[i].AutoScalingGroupName), err)
+		}
+		out = append(out, g)
+	}
+	if err := c.resolve(ctx, out); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(out, func(a, b fleet.Group) int { return cmp.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// GroupOf returns the name of the group that an instance belongs to; "" when it belongs to none.
+func (c *Cloud) GroupOf(ctx context.Context, instance string) (string, error) {
+	out, err := c.scaling.DescribeAutoScalingInstances(ctx, &autoscaling.DescribeAutoScalingInstancesInput{InstanceIds: []string{instance}})
+	if err != nil {
+		return "", explain("ask which group "+instance+" belongs to", err)
+	}
+	for _, in := range out.AutoScalingInstances {
+		return sdk.ToString(in.AutoScalingGroupName), nil
+	}
+	return "", nil
+}
+
+func (c *Cloud) group(ctx context.Context, raw *astypes.AutoScalingGroup) (fleet.Group, error) {
+	g := fleet.Group{
+		Name: sdk.ToString(raw.AutoScalingGroupName), Zones: slices.Clone(raw.AvailabilityZones), Wants: wants(raw),
+		Min: int(sdk.ToInt32(raw.MinSize)), Max: int(sdk.ToInt32(raw.MaxSize)), Desired: int(sdk.ToInt32(raw.DesiredCapacity)),
+	}
+	slices.Sort(g.Zones)
+	for _, p := range raw.SuspendedProcesses {
+		g.Suspended = append(g.Suspended, sdk.ToString(p.ProcessName))
+	}
+	for _, t := range raw.Tags {
+		if sdk.ToString(t.Key) != markTag {
+			continue
+		}
+		m, err := fleet.ParseGroupMark(sdk.ToString(t.Value))
+		if err != nil {
+			return g, fmt.Errorf("tag %s: %w; read it, put the group back by hand, then delete the tag", markTag, err)
+		}
+		g.Mark = m
+	}
+	for i := range raw.Instances {
+		g.Instances = append(g.Instances, c.instance(&raw.Instances[i]))
+	}
+	fleet.SortInstances(g.Instances)
+	return g, c.observeTargets(ctx, &g, raw.TargetGroupARNs)
+}
+
+func (c *Cloud) instance(raw *astypes.Instance) fleet.Instance {
+	in := fleet.Instance{
+		ID: sdk.ToString(raw.InstanceId), Zone: sdk.ToString(raw.AvailabilityZone), Type: sdk.ToString(raw.InstanceType),
+		Lifecycle: string(raw.LifecycleState),
+		Template:  fleet.Template{Configuration: sdk.ToString(raw.LaunchConfigurationName)},
+	}
+	if lt := raw.LaunchTemplate; lt != nil {
+		in.Template = template(lt)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	in.Launched = c.launched[in.ID]
+	return in
+}
+
+// template reads a launch template specification. Its version may still be $Latest or $Default; resolve makes it a number.
+func template(lt *astypes.LaunchTemplateSpecification) fleet.Template {
+	return fleet.Template{ID: sdk.ToString(lt.LaunchTemplateId), Name: sdk.ToString(lt.LaunchTemplateName), Version: cmp.Or(sdk.ToString(lt.Version), "$Default")}
+}
+
+// wants lists what the group launches from. Under a mixed instances policy each override with a template of its own adds one, limited to
+// its type; the policy's own template speaks for the overrides without, and alone when there are no overrides.
+func wants(raw *astypes.AutoScalingGroup) []fleet.Template {
+	switch {
+	case raw.LaunchConfigurationName != nil:
+		return []fleet.Template{{Configuration: *raw.LaunchConfigurationName}}
+	case raw.LaunchTemplate != nil:
+		return []fleet.Template{template(raw.LaunchTemplate)}
+	case raw.MixedInstancesPolicy == nil || raw.MixedInstancesPolicy.LaunchTemplate == nil || raw.MixedInstancesPolicy.LaunchTemplate.LaunchTemplateSpecification == nil:
+		return nil
+	}
+	base := template(raw.MixedInstancesPolicy.LaunchTemplate.LaunchTemplateSpecification)
+	overrides := raw.MixedInstancesPolicy.LaunchTemplate.Overrides
+	if len(overrides) == 0 {
+		return []fleet.Template{base}
+	}
+	var out []fleet.Template
+	for _, o := range overrides {
+		t := base
+		if o.LaunchTemplateSpecification != nil {
+			t = template(o.LaunchTemplateSpecification)
+		}
+		if o.InstanceType != nil {
+			t.Types = []string{*o.InstanceType}
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+// resolve turns $Latest and $Default into version numbers and fills in names, so that templates can be compared.
+func (c *Cloud) resolve(ctx context.Context, groups []fleet.Group) error {
+	open := map[string]bool{}
+	for _, g := range groups {
+		for _, w := range g.Wants {
+			if symbolic(w.Version) || w.Configuration == "" && w.Name == "" {
+				open[w.ID] = true
+			}
+		}
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	var ids []string
+	for id := range open {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	found := map[string]versions{}
+	pages := ec2.NewDescribeLaunchTemplatesPaginator(c.ec2, &ec2.DescribeLaunchTemplatesInput{LaunchTemplateIds: ids})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return explain(fmt.Sprintf("resolve launch templates %v", ids), err)
+		}
+		for _, lt := range page.LaunchTemplates {
+			found[sdk.ToString(lt.LaunchTemplateId)] = versions{sdk.ToString(lt.LaunchTemplateName), sdk.ToInt64(lt.LatestVersionNumber), sdk.ToInt64(lt.DefaultVersionNumber)}
+		}
+	}
+	for i := range groups {
+		for j := range groups[i].Wants {
+			found[groups[i].Wants[j].ID].fill(&groups[i].Wants[j])
+		}
+	}
+	return nil
+}
+
+func symbolic(version string) bool { return version == "$Latest" || version == "$Default" }
+
+type versions struct {
+	name            string
+	latest, current int64
+}
+
+func (v versions) fill(t *fleet.Template) {
+	t.Name = cmp.Or(v.name, t.Name)
+	switch t.Version {
+	case "$Latest":
+		t.Version = strconv.FormatInt(v.latest, 10)
+	case "$Default":
+		t.Version = strconv.FormatInt(v.current, 10)
+	}
+}
+
+// learnLaunchTimes asks EC2 for instances not seen before: Auto Scaling does not say when it launched them.
+func (c *Cloud) learnLaunchTimes(ctx context.Context, groups []astypes.AutoScalingGroup) error {
+	c.mu.Lock()
+	var unknown []string
+	for _, g := range groups {
+		for _, in := range g.Instances {
+			if _, ok := c.launched[sdk.ToString(in.InstanceId)]; !ok {
+				unknown = append(unknown, sdk.ToString(in.InstanceId))
+			}
+		}
+	}
+	c.mu.Unlock()
+	if len(unknown) == 0 {
+		return nil
+	}
+	for ids := range slices.Chunk(unknown, 100) {
+		out, err := c.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: ids})
+		if codeIs(err, "InvalidInstanceID.NotFound") {
+			continue // launched a moment ago, EC2 does not show it yet; asked again next time
+		}
+		if err != nil {
+			return explain("describe instances", err)
+		}
+		c.mu.Lock()
+		for _, r := range out.Reservations {
+			for _, in := range r.Instances {
+				c.launched[sdk.ToString(in.InstanceId)] = sdk.ToTime(in.LaunchTime)
+			}
+		}
+		c.mu.Unlock()
+	}
+	return nil
+}
+
+// observeTargets fills the state of every instance in every target group attached to the group.
+func (c *Cloud) observeTargets(ctx context.Context, g *fleet.Group, arns []string) error {
+	for _, arn := range arns {
+		tg, err := c.targetGroup(ctx, arn)
+		if err != nil {
+			return err
+		}
+		g.Targets = append(g.Targets, tg)
+		out, err := c.elb.DescribeTargetHealth(ctx, &elb.DescribeTargetHealthInput{TargetGroupArn: &arn})
+		if err != nil {
+			return explain("describe targets of "+tg.Name, err)
+		}
+		for _, d := range out.TargetHealthDescriptions {
+			if d.Target == nil || d.TargetHealth == nil {
+				continue
+			}
+			if in := g.Instance(sdk.ToString(d.Target.Id)); in != nil {
+				addTarget(in, arn, string(d.TargetHealth.State))
+			}
+		}
+	}
+	return nil
+}
+
+// addTarget notes a state. An instance registered under several ports is as far as the port that is least healthy.
+func addTarget(in *fleet.Instance, arn, state string) {
+	if state == fleet.TargetUnused {
+		return
+	}
+	for i := range in.Targets {
+		if in.Targets[i].Group == arn {
+			if in.Targets[i].State == fleet.TargetHealthy {
+				in.Targets[i].State = state
+			}
+			return
+		}
+	}
+	in.Targets = append(in.Targets, fleet.Target{Group: arn, State: state})
+}
+
+// targetGroup reads a target group's settings, once.
+func (c *Cloud) targetGroup(ctx context.Context, arn string) (fleet.TargetGroup, error) {
+	c.mu.Lock()
+	tg, ok := c.targets[arn]
+	c.mu.Unlock()
+	if ok {
+		return tg, nil
+	}
+	tg = fleet.TargetGroup{ARN: arn, Name: arn}
+	out, err := c.elb.DescribeTargetGroups(ctx, &elb.DescribeTargetGroupsInput{TargetGroupArns: []string{arn}})
+	if err != nil {
+		return tg, explain("describe target group "+arn, err)
+	}
+	for _, raw := range out.TargetGroups {
+		tg.Name = sdk.ToString(raw.TargetGroupName)
+		tg.Warmup = time.Duration(sdk.ToInt32(raw.HealthCheckIntervalSeconds)) * time.Second * time.Duration(sdk.ToInt32(raw.HealthyThresholdCount))
+	}
+	attrs, err := c.elb.DescribeTargetGroupAttributes(ctx, &elb.DescribeTargetGroupAttributesInput{TargetGroupArn: &arn})
+	if err != nil {
+		return tg, explain("describe attributes of target group "+tg.Name, err)
+	}
+	tg.Delay = delayOf(attrs.Attributes)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.targets[arn] = tg
+	return tg, nil
+}
+
+func delayOf(attrs []elbtypes.TargetGroupAttribute) time.Duration {
+	for _, a := range attrs {
+		if sdk.ToString(a.Key) == "deregistration_delay.timeout_seconds" {
+			if n, err := strconv.Atoi(sdk.ToString(a.Value)); err == nil {
+				return time.Duration(n) * time.Second
+			}
+		}
+	}
+	return 300 * time.Second // AWS's default
+}

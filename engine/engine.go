@@ -1,0 +1,304 @@
+// Package engine is the only loop: observe, decide, act, note. It is the only place that waits or retries.
+//
+// Between two ticks it keeps nothing that matters: the approved plan, how long each hold has lasted, when a refused action may be tried
+// again, and the actions whose effect the world does not show yet. Kill it after any action and start it again: the next one finds the same
+// world and goes on.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"drover.dev/evac"
+	"drover.dev/fleet"
+)
+
+// Cloud is the hand on groups and instances. Groups returns those of the given names that exist.
+type Cloud interface {
+	Groups(ctx context.Context, names []string) ([]fleet.Group, error)
+	Act(ctx context.Context, a fleet.Action) error
+}
+
+// Cluster is the hand on nodes and pods. Observe fills the snapshot's Kubernetes half; Changed is readable after something in it changed;
+// Confirm reads live, past every cache, whether what an action expects of the cluster still holds.
+type Cluster interface {
+	Observe(ctx context.Context, s *fleet.Snapshot) error
+	Confirm(ctx context.Context, a fleet.Action) error
+	Act(ctx context.Context, a fleet.Action) error
+	Changed() <-chan struct{}
+}
+
+// Engine drives one plan through one fleet.
+type Engine struct {
+	Cloud   Cloud
+	Cluster Cluster
+	Groups  []string // names of the groups to observe
+	Note    func(Note)
+	Now     func() time.Time
+
+	// CloudEvery is how often the cloud is asked while nothing happens: it sends no events that drover hears yet.
+	CloudEvery time.Duration
+}
+
+// Note is something that happened, for the journal that people read.
+type Note struct {
+	At     time.Time
+	Action *fleet.Action // done
+	Err    error         // why it was not, when it was not; it will be tried again
+	Hold   *fleet.Hold   // newly standing still
+	Again  time.Duration // with Err: when it is tried again
+}
+
+// ErrDiverged means that the world left the plan's frame: nothing more was done, and a new plan is needed.
+var ErrDiverged = errors.New("the world left the plan")
+
+const (
+	actAtOnce = 16               // actions in flight
+	lag       = 30 * time.Second // how long an action's effect may stay invisible before it is asked for again
+	retryMin  = time.Second
+	retryMax  = 30 * time.Second
+)
+
+// Observe returns the fleet as it is now.
+func (e *Engine) Observe(ctx context.Context) (fleet.Snapshot, error) {
+	s := fleet.Snapshot{Now: e.Now()}
+	groups, err := e.Cloud.Groups(ctx, e.Groups)
+	if err != nil {
+		return s, fmt.Errorf("observe groups: %w", err)
+	}
+	s.Groups = groups
+	if err := e.Cluster.Observe(ctx, &s); err != nil {
+		return s, fmt.Errorf("observe cluster: %w", err)
+	}
+	return s, nil
+}
+
+// Run carries the plan out and returns what could not be put back, if anything. It ends when the plan is done, when the world leaves the
+// plan's frame (ErrDiverged), on a fleet.Fatal error, or with the context.
+func (e *Engine) Run(ctx context.Context, p evac.Plan) (exceptions []string, err error) {
+	r := &run{Engine: e, plan: p, backoff: map[string]*backoff{}, holds: map[string]time.Time{}}
+	for {
+		wait, done, err := r.tick(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if done {
+			return r.exceptions, nil
+		}
+		if err := r.sleep(ctx, wait); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// run is the state of one Run: nothing in it is needed to go on after a crash.
+type run struct {
+	*Engine
+	plan       evac.Plan
+	assumed    []assumption
+	backoff    map[string]*backoff
+	holds      map[string]time.Time // first seen, by text
+	groups     []fleet.Group
+	cloudAt    time.Time // when groups were observed; zero to ask again at once
+	exceptions []string
+	trouble    int // observations that went wrong in a row
+}
+
+type assumption struct {
+	action fleet.Action
+	until  time.Time
+}
+
+type backoff struct {
+	tries int
+	until time.Time
+	why   string
+}
+
+// tick observes, decides and acts once. wait is how long nothing but an event can change the outcome.
+func (r *run) tick(ctx context.Context) (wait time.Duration, done bool, err error) {
+	s, err := r.observe(ctx)
+	if err != nil {
+		return r.stumble(ctx, err)
+	}
+	r.trouble = 0
+	r.assume(&s)
+	step := evac.Next(r.plan, s)
+	switch {
+	case step.Diverged != "":
+		return 0, false, fmt.Errorf("%w: %s", ErrDiverged, step.Diverged)
+	case step.Done:
+		r.exceptions = step.Exceptions
+		return 0, true, nil
+	}
+	due, wait := r.due(step.Actions, s.Now)
+	r.note(step.Holds, s.Now)
+	if len(due) == 0 {
+		return min(wait, r.CloudEvery), false, nil
+	}
+	return 0, false, r.act(ctx, due)
+}
+
+// observe asks the cloud again only when something was done there or its last word is old.
+func (r *run) observe(ctx context.Context) (fleet.Snapshot, error) {
+	now := r.Now()
+	if r.cloudAt.IsZero() || now.Sub(r.cloudAt) >= r.CloudEvery {
+		groups, err := r.Cloud.Groups(ctx, r.Groups)
+		if err != nil {
+			return fleet.Snapshot{}, fmt.Errorf("observe groups: %w", err)
+		}
+		r.groups, r.cloudAt = groups, now
+	}
+	s := fleet.Snapshot{Now: now, Groups: r.groups}
+	if err := r.Cluster.Observe(ctx, &s); err != nil {
+		return s, fmt.Errorf("observe cluster: %w", err)
+	}
+	return s.Clone(), nil
+}
+
+// stumble waits out trouble in observing; a Fatal error ends the run.
+func (r *run) stumble(ctx context.Context, err error) (time.Duration, bool, error) {
+	var fatal *fleet.Fatal
+	if errors.As(err, &fatal) || ctx.Err() != nil {
+		return 0, false, err
+	}
+	wait := delay(r.trouble)
+	r.trouble++
+	r.Note(Note{At: r.Now(), Err: err, Again: wait})
+	return wait, false, nil
+}
+
+func delay(tries int) time.Duration { return min(retryMin<<min(tries, 10), retryMax) }
+
+// assume writes into the snapshot what was done and is not visible yet. What the world shows by itself is forgotten.
+func (r *run) assume(s *fleet.Snapshot) {
+	var still []assumption
+	for _, a := range r.assumed {
+		if evac.Assume(s, a.action) && s.Now.Before(a.until) {
+			still = append(still, a)
+		}
+	}
+	r.assumed = still
+}
+
+// due drops the actions that were refused a moment ago, and returns when the first of them may be tried again.
+func (r *run) due(actions []fleet.Action, now time.Time) (due []fleet.Action, wait time.Duration) {
+	wait = r.CloudEvery
+	for _, a := range actions {
+		if b := r.backoff[a.Key()]; b != nil && now.Before(b.until) {
+			wait = min(wait, b.until.Sub(now))
+			continue
+		}
+		due = append(due, a)
+	}
+	return due, wait
+}
+
+// note tells about holds that are new.
+func (r *run) note(holds []fleet.Hold, now time.Time) {
+	seen := map[string]time.Time{}
+	for _, h := range holds {
+		key := h.String()
+		since, old := r.holds[key]
+		if !old {
+			since = now
+			h.Since = now
+			r.Note(Note{At: now, Hold: &h})
+		}
+		seen[key] = since
+	}
+	r.holds = seen
+}
+
+// act carries the actions out, a bounded number at once, and waits for all of them: nothing is left running that could still change the
+// world. Only a Fatal error is returned.
+func (r *run) act(ctx context.Context, actions []fleet.Action) error {
+	errs := make([]error, len(actions))
+	slots := make(chan struct{}, actAtOnce)
+	var wg sync.WaitGroup
+	for i, a := range actions {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			errs[i] = r.hand(ctx, a)
+		})
+	}
+	wg.Wait()
+	for i, a := range actions {
+		if err := r.outcome(a, errs[i]); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func (r *run) hand(ctx context.Context, a fleet.Action) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if !a.Verb.Cloud() {
+		return r.Cluster.Act(ctx, a)
+	}
+	if a.Expect.Empty {
+		if err := r.Cluster.Confirm(ctx, a); err != nil {
+			return err
+		}
+	}
+	return r.Cloud.Act(ctx, a)
+}
+
+func (r *run) outcome(a fleet.Action, err error) error {
+	now := r.Now()
+	if a.Verb.Cloud() {
+		r.cloudAt = time.Time{}
+	}
+	if err == nil {
+		delete(r.backoff, a.Key())
+		r.assumed = append(r.assumed, assumption{a, now.Add(lag)})
+		r.Note(Note{At: now, Action: &a})
+		return nil
+	}
+	var fatal *fleet.Fatal
+	if errors.As(err, &fatal) {
+		return fmt.Errorf("%s: %w", a, err)
+	}
+	if errors.Is(err, context.Canceled) {
+		return nil // the run is ending; whether it happened is for the next observation to say
+	}
+	b := r.backoff[a.Key()]
+	if b == nil {
+		b = &backoff{}
+		r.backoff[a.Key()] = b
+	}
+	wait := delay(b.tries)
+	var refused *fleet.Refused
+	if errors.As(err, &refused) && refused.Wait > 0 {
+		wait = refused.Wait
+	}
+	b.tries++
+	b.until = now.Add(wait)
+	if b.why != err.Error() {
+		b.why = err.Error()
+		r.Note(Note{At: now, Action: &a, Err: err, Again: wait})
+	}
+	return nil
+}
+
+// sleep waits for an event in the cluster, or for the time to pass.
+func (r *run) sleep(ctx context.Context, wait time.Duration) error {
+	if wait <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.Cluster.Changed():
+	case <-t.C:
+	}
+	return nil
+}

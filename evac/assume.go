@@ -1,0 +1,127 @@
+package evac
+
+import "drover.dev/fleet"
+
+// Assume writes the immediate effect of an action into a snapshot, as if the world had shown it already, and reports whether that changed
+// anything. The engine uses it while the world's own word lags behind an action; Preview uses it for every action.
+func Assume(s *fleet.Snapshot, a fleet.Action) bool {
+	if a.Verb.Cloud() {
+		return assumeCloud(s, a)
+	}
+	if a.Verb == fleet.Evict {
+		return assumeEvict(s, a)
+	}
+	n := s.Node(a.Node)
+	if n == nil {
+		return false
+	}
+	switch a.Verb {
+	case fleet.Taint_:
+		want := fleet.Taint{Key: fleet.TaintKey, Value: a.Run, Effect: a.Effect}
+		if t := n.Mark(); t != nil {
+			changed := *t != want
+			*t = want
+			return changed
+		}
+		n.Taints = append(n.Taints, want)
+		return true
+	case fleet.Untaint:
+		for i, t := range n.Taints {
+			if t.Key == fleet.TaintKey {
+				n.Taints = append(n.Taints[:i:i], n.Taints[i+1:]...)
+				return true
+			}
+		}
+	case fleet.Keep:
+		if !n.HeldDown {
+			n.HeldDown, n.Kept = true, a.Run
+			return true
+		}
+	case fleet.Unkeep:
+		if n.Kept == a.Run {
+			n.HeldDown, n.Kept = false, ""
+			return true
+		}
+	case fleet.Exclude, fleet.Include:
+		changed := n.Excluded != (a.Verb == fleet.Exclude)
+		n.Excluded = a.Verb == fleet.Exclude
+		return changed
+	}
+	return false
+}
+
+func assumeEvict(s *fleet.Snapshot, a fleet.Action) bool {
+	for i := range s.Pods {
+		p := &s.Pods[i]
+		if p.Ref.UID != a.Pod.UID {
+			continue
+		}
+		if p.Terminating {
+			return false
+		}
+		p.Terminating = true
+		for _, name := range p.Budgets {
+			if b := s.Budget(name); b != nil && p.Ready {
+				b.Allowed--
+				b.Healthy--
+			}
+		}
+		return true
+	}
+	return false
+}
+
+func assumeCloud(s *fleet.Snapshot, a fleet.Action) bool {
+	g := s.Group(a.Group)
+	if g == nil {
+		return false
+	}
+	switch a.Verb {
+	case fleet.Journal:
+		changed := g.Mark == nil || !g.Mark.Equal(*a.Mark)
+		m := *a.Mark
+		g.Mark = &m
+		return changed
+	case fleet.Forget:
+		changed := g.Mark != nil
+		g.Mark = nil
+		return changed
+	case fleet.Suspend:
+		if g.IsSuspended(a.Process) {
+			return false
+		}
+		g.Suspended = append(g.Suspended, a.Process)
+		return true
+	case fleet.Resume:
+		for i, p := range g.Suspended {
+			if p == a.Process {
+				g.Suspended = append(g.Suspended[:i:i], g.Suspended[i+1:]...)
+				return true
+			}
+		}
+	case fleet.Resize:
+		if g.Desired != a.From {
+			return false
+		}
+		g.Desired = a.To
+		return true
+	case fleet.Deregister:
+		in := g.Instance(a.Instance)
+		if in == nil {
+			return false
+		}
+		for i := range in.Targets {
+			if t := &in.Targets[i]; t.Group == a.Target && t.State != fleet.TargetDraining {
+				t.State = fleet.TargetDraining
+				return true
+			}
+		}
+	case fleet.Terminate:
+		if in := g.Instance(a.Instance); in != nil && !in.Leaving() {
+			in.Lifecycle = "Terminating"
+			g.Desired--
+			return true
+		}
+	}
+	return false
+}

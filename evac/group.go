@@ -1,0 +1,227 @@
+package evac
+
+import (
+	"fmt"
+	"time"
+
+	"drover.dev/fleet"
+)
+
+// capacity raises desired by the surge, again after every node that left, and waits for what it asked for.
+func (v *tick) capacity() {
+	for i := range v.plan.Groups {
+		gp := &v.plan.Groups[i]
+		g := v.s.Group(gp.Name)
+		if g.Mark == nil {
+			continue
+		}
+		v.resize(g, v.left(g.Name))
+		v.welcome(g)
+	}
+}
+
+// resize brings desired to what the rest of the run needs: surge above the number to return to, but never more than there are exits left.
+func (v *tick) resize(g *fleet.Group, left int) {
+	back := reckon(g, left)
+	m := *g.Mark
+	want := min(back+m.Surge, back+left)
+	if want > g.Max {
+		v.hold("group "+g.Name, "wants desired %d, but max is now %d", want, g.Max)
+		want = g.Max
+	}
+	if want <= g.Desired {
+		return // never lowered here: AWS would choose who goes. Each termination takes its own share back.
+	}
+	next := m
+	next.Desired, next.From, next.Set, next.Left = back, g.Desired, want, left
+	if !next.Equal(m) {
+		v.do(fleet.Action{Verb: fleet.Journal, Group: g.Name, Mark: &next, Why: fmt.Sprintf("about to raise desired to %d", want)})
+		return
+	}
+	v.do(fleet.Action{Verb: fleet.Resize, Group: g.Name, From: g.Desired, To: want, Why: fmt.Sprintf("%d to replace, %d at a time", left, m.Surge)})
+}
+
+// reckon returns the desired capacity to go back to. Desired moves by our own hand (to Set, then one less per node closed) and by others':
+// a person or cluster-autoscaler. What our own moves cannot explain is somebody's wish, and goes into the number.
+//
+// Between Set less the nodes gone since and Set itself, everything is explained: some of those nodes may have been ended by others, without
+// a decrement.
+func reckon(g *fleet.Group, left int) int {
+	m := g.Mark
+	gone := max(0, m.Left-left)
+	lowest := m.Set - gone
+	switch {
+	case g.Desired >= lowest && g.Desired <= m.Set:
+		return m.Desired
+	case m.Set != m.From && g.Desired == m.From-gone: // journaled, not raised yet
+		return m.Desired
+	case g.Desired > m.Set:
+		return m.Desired + g.Desired - m.Set
+	}
+	return max(0, m.Desired-(lowest-g.Desired))
+}
+
+// welcome keeps cluster-autoscaler off the nodes that pods are about to move to, which look idle at first, and says which are awaited.
+func (v *tick) welcome(g *fleet.Group) {
+	arrived, coming := 0, 0
+	for i := range g.Instances {
+		in := &g.Instances[i]
+		if v.isExit(in.ID) || in.Leaving() {
+			continue
+		}
+		n := v.s.NodeOf(in.ID)
+		if n != nil && !n.HeldDown && v.left(g.Name) > 0 {
+			v.do(fleet.Action{Verb: fleet.Keep, Node: n.Name, Why: "is to receive pods: cluster-autoscaler must not take it for idle"})
+		}
+		why := notArrived(g, in, n)
+		if why == "" {
+			arrived++
+			continue
+		}
+		coming++
+		v.out.Holds = append(v.out.Holds, fleet.Hold{Subject: "new instance " + in.ID, Reason: why, Since: in.Launched})
+	}
+	if missing := g.Desired - v.members(g); missing > 0 && v.left(g.Name) > 0 {
+		v.hold("group "+g.Name, "%d more to be launched by AWS (%d there, desired %d)", missing, v.members(g), g.Desired)
+	}
+	if coming > 0 {
+		v.hold("group "+g.Name, "%d of %d nodes that stay are ready", arrived, arrived+coming)
+	}
+}
+
+// members counts the instances that the group's desired capacity counts.
+func (v *tick) members(g *fleet.Group) int {
+	n := 0
+	for i := range g.Instances {
+		if !g.Instances[i].Leaving() {
+			n++
+		}
+	}
+	return n
+}
+
+func (v *tick) isExit(instance string) bool {
+	for _, e := range v.plan.Exits {
+		if e.Instance == instance {
+			return true
+		}
+	}
+	return false
+}
+
+// notArrived says what a new instance still lacks before it counts as capacity: in service, a Ready node without start-up taints, and
+// no registration under way at a load balancer. An unhealthy target does count: with externalTrafficPolicy Local a node is healthy only once
+// it has pods.
+func notArrived(g *fleet.Group, in *fleet.Instance, n *fleet.Node) string {
+	switch {
+	case in.Lifecycle != fleet.InService:
+		return "in zone " + in.Zone + " is " + in.Lifecycle
+	case n == nil:
+		return "in zone " + in.Zone + " is booting, not registered as a node yet"
+	case !n.Ready:
+		return "node " + n.Name + " is not Ready yet"
+	case n.Repels():
+		return "node " + n.Name + " still carries a start-up taint"
+	}
+	for _, tg := range g.Targets {
+		if state := in.Target(tg.ARN); state == fleet.TargetInitial || state == fleet.TargetUnused {
+			return fmt.Sprintf("node %s is %s in target group %s", n.Name, state, tg.Name)
+		}
+	}
+	return ""
+}
+
+// finish waits for the last pods, then puts back what the run changed. The journal goes last: while it is there, somebody can go on.
+func (v *tick) finish() {
+	if settled, closed := v.settled(), v.closed(); !settled || !closed {
+		return
+	}
+	for i := range v.plan.Groups {
+		if g := v.s.Group(v.plan.Groups[i].Name); g.Mark != nil {
+			v.restore(g)
+		}
+	}
+	for i := range v.s.Nodes {
+		if n := &v.s.Nodes[i]; n.Kept == v.plan.Run {
+			v.do(fleet.Action{Verb: fleet.Unkeep, Node: n.Name, Why: "the run is over"})
+		}
+	}
+	if len(v.out.Actions) > 0 || len(v.out.Holds) > 0 {
+		return
+	}
+	for i := range v.plan.Groups {
+		if g := v.s.Group(v.plan.Groups[i].Name); g.Mark != nil {
+			v.do(fleet.Action{Verb: fleet.Forget, Group: g.Name, Why: "everything is as it was"})
+		}
+	}
+	v.out.Done = len(v.out.Actions) == 0
+}
+
+// closed waits until no group of the plan is still ending an instance, whoever asked for its end.
+func (v *tick) closed() bool {
+	all := true
+	for i := range v.plan.Groups {
+		g := v.s.Group(v.plan.Groups[i].Name)
+		for j := range g.Instances {
+			if in := &g.Instances[j]; in.Leaving() {
+				v.hold("instance "+in.ID, "is %s", in.Lifecycle)
+				all = false
+			}
+		}
+	}
+	return all
+}
+
+func (v *tick) restore(g *fleet.Group) {
+	for _, process := range g.Mark.Suspended {
+		if g.IsSuspended(process) {
+			v.do(fleet.Action{Verb: fleet.Resume, Group: g.Name, Process: process, Why: "it was on before"})
+		}
+	}
+	if back := reckon(g, 0); g.Desired > back {
+		v.out.Exceptions = append(v.out.Exceptions, fmt.Sprintf("group %s: desired stays %d, before the run it was %d: AWS replaced a node that somebody else ended meanwhile; close one with drover drain --terminate NODE", g.Name, g.Desired, back))
+	}
+}
+
+// patience is how long after its creation a moved pod may hold up the end of a run. A pod that is not ready by then would not be ready
+// without the move either; it is named and left.
+const patience = 5 * time.Minute
+
+// settled waits until the pods that moved are Ready.
+func (v *tick) settled() bool {
+	moved := map[fleet.Owner]bool{}
+	for _, m := range v.plan.Moves {
+		moved[m.Owner] = m.Owner.Kind != "" && m.Owner.Kind != "Job"
+	}
+	waiting := 0
+	for i := range v.s.Pods {
+		p := &v.s.Pods[i]
+		if !moved[p.Owner] || p.Ready || p.Finished || p.Terminating {
+			continue
+		}
+		if v.s.Now.Sub(p.Created) > patience {
+			v.out.Exceptions = append(v.out.Exceptions, fmt.Sprintf("pod %s: not ready %s after it was created %s", p.Ref, patience, p.Unplaced))
+			continue
+		}
+		waiting++
+		v.hold("pod "+p.Ref.String(), "moved, not ready yet %s", p.Unplaced)
+	}
+	for i := range v.s.Workloads {
+		w := &v.s.Workloads[i]
+		if alive := v.alive(w.Owner); moved[w.Owner] && alive < w.Replicas {
+			waiting++
+			v.hold(w.Owner.String(), "%d of %d replicas exist after the move", alive, w.Replicas)
+		}
+	}
+	return waiting == 0
+}
+
+func (v *tick) alive(o fleet.Owner) int {
+	n := 0
+	for i := range v.s.Pods {
+		if p := &v.s.Pods[i]; p.Owner == o && !p.Finished && !p.Terminating {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,188 @@
+package evac
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"drover.dev/fleet"
+)
+
+// move lets pods go, lane by lane, as far as there is room for them elsewhere.
+//
+// Room is given out by whole nodes: an exit is open when everything still on it fits into what the exits before it leave over. Moving
+// single pods off many nodes at once would fill the new nodes without ever emptying an old one, and a small surge would then wait for ever.
+func (v *tick) move() {
+	exits := v.byProgress()
+	r := newRoom(v.s, v.leaving)
+	var open, shut []*exit
+	unfit := map[*exit]string{}
+	for _, e := range exits {
+		if why := placeAll(r, e.pods); why != "" {
+			unfit[e] = why
+			shut = append(shut, e)
+			continue
+		}
+		open = append(open, e)
+	}
+	if len(open) == 0 && len(shut) > 0 && !v.capacityComing() {
+		// Nothing fits whole and nothing more is coming: some progress is better than none, and the holds name the pods without room.
+		open, shut = shut[:1], shut[1:]
+	}
+	var going []fleet.Action
+	for _, e := range open {
+		going = append(going, v.evictions(e, unfit[e] != "", newRoom(v.s, v.leaving))...)
+	}
+	for _, e := range shut {
+		v.hold("node "+e.Name(), "waits for room: %s", unfit[e])
+	}
+	if len(going) == 0 {
+		return
+	}
+	if v.harden() {
+		return
+	}
+	for _, a := range v.openLanes(going) {
+		v.do(a)
+	}
+}
+
+// byProgress sorts nodes that have begun to empty first, then by the plan's order.
+func (v *tick) byProgress() []*exit {
+	var out []*exit
+	for i := range v.exits {
+		if len(v.exits[i].pods) > 0 {
+			out = append(out, &v.exits[i])
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *exit) int { return cmp.Compare(rank(a), rank(b)) })
+	return out
+}
+
+func rank(e *exit) int {
+	if e.moved {
+		return 0
+	}
+	return 1
+}
+
+// placeAll takes room for all pods of a node that still need some, or none of it. It returns the first pod that does not fit.
+func placeAll(r *room, pods []*fleet.Pod) (why string) {
+	try := r.clone()
+	for _, p := range pods {
+		if p.Terminating || p.Finished || p.Owner.Kind == "" {
+			continue // its replacement already has its promise, or there will be none
+		}
+		if _, no := try.place(p); no != "" {
+			return fmt.Sprintf("%s: %s", p.Ref, no)
+		}
+	}
+	r.free = try.free
+	return ""
+}
+
+// capacityComing tells whether a group of the plan has instances that are not there yet.
+func (v *tick) capacityComing() bool {
+	for i := range v.plan.Groups {
+		g := v.s.Group(v.plan.Groups[i].Name)
+		if g.Desired > v.members(g) || len(v.ending) > 0 {
+			return true
+		}
+		for j := range g.Instances {
+			in := &g.Instances[j]
+			if !v.isExit(in.ID) && !in.Leaving() && notArrived(g, in, v.s.NodeOf(in.ID)) != "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// evictions returns the evictions that would empty an exit; with partial, only those of pods that fit one by one.
+func (v *tick) evictions(e *exit, partial bool, r *room) []fleet.Action {
+	var out []fleet.Action
+	for _, p := range e.pods {
+		if p.Terminating {
+			v.hold("pod "+p.Ref.String(), "is shutting down on %s, has %s for it", e.Name(), p.Grace)
+			continue
+		}
+		if partial && !p.Finished {
+			if _, no := r.place(p); no != "" {
+				v.hold("pod "+p.Ref.String(), "on %s: %s", e.Name(), no)
+				continue
+			}
+		}
+		out = append(out, fleet.Action{Verb: fleet.Evict, Pod: p.Ref, Node: e.node.Name, Why: e.Why})
+	}
+	return out
+}
+
+// harden turns drover's soft taints into hard ones, on all old nodes, before the first pod moves: a pod must not move to a node that is
+// about to leave too. It reports whether anything was still soft.
+func (v *tick) harden() bool {
+	soft := false
+	for i := range v.exits {
+		n := v.exits[i].node
+		if n == nil {
+			continue
+		}
+		if t := n.Mark(); t != nil && t.Effect != fleet.NoSchedule {
+			v.taint(n, fleet.NoSchedule, "there is room elsewhere now")
+			soft = true
+		}
+	}
+	return soft
+}
+
+// openLanes keeps the evictions that their lanes allow now. A pod that is not ready serves nobody, so a workload lane never holds it back;
+// a budget may, and then says so itself.
+func (v *tick) openLanes(going []fleet.Action) []fleet.Action {
+	open := map[lane]int{}
+	why := map[lane]string{}
+	waiting := map[lane]int{}
+	var out []fleet.Action
+	for _, a := range going {
+		p := v.pod(a.Pod)
+		l := laneOf(p)
+		if _, seen := open[l]; !seen {
+			open[l], why[l] = openings(v.s, l, p)
+		}
+		if l.kind == laneWorkload && !p.Ready {
+			out = append(out, a)
+			continue
+		}
+		if open[l] <= 0 {
+			waiting[l]++
+			continue
+		}
+		open[l]--
+		if why[l] != "" {
+			a.Why = why[l]
+		}
+		out = append(out, a)
+	}
+	for _, a := range going {
+		l := laneOf(v.pod(a.Pod))
+		if n := waiting[l]; n > 0 {
+			v.hold(l.String(), "%s; %s", why[l], plural(n, "pod waits", "pods wait"))
+			delete(waiting, l)
+		}
+	}
+	return out
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+func (v *tick) pod(ref fleet.PodRef) *fleet.Pod {
+	for i := range v.s.Pods {
+		if v.s.Pods[i].Ref == ref {
+			return &v.s.Pods[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,187 @@
+package evac
+
+import (
+	"fmt"
+	"strings"
+
+	"drover.dev/fleet"
+)
+
+// Step is what to do now. With no actions and not Done, Holds say why nothing happens.
+type Step struct {
+	Actions    []fleet.Action
+	Holds      []fleet.Hold
+	Exceptions []string // what could not be put back as it was, and why; filled when Done
+	Done       bool
+	Diverged   string // the world left the plan's frame: stop, with this sentence
+}
+
+// Next says what the plan asks for in the world of the snapshot. It is a pure function: everything it knows, it reads there.
+//
+// The order holds across all groups of the plan: first every group's prior values are journaled, then every old node is tainted, and only
+// then the first pod moves. So a pod that moves has no old node left to land on, and moves once.
+func Next(p Plan, s fleet.Snapshot) Step {
+	v := &tick{plan: &p, s: &s, leaving: map[string]bool{}}
+	if v.out.Diverged = v.frame(); v.out.Diverged != "" {
+		return v.out
+	}
+	v.look()
+	if v.prepare(); len(v.out.Actions) > 0 {
+		return v.out
+	}
+	v.capacity()
+	v.move()
+	for i := range v.exits {
+		v.exit(&v.exits[i])
+	}
+	if len(v.out.Actions) == 0 && len(v.exits) == 0 {
+		v.finish()
+	}
+	return v.out
+}
+
+// tick is one call of Next.
+type tick struct {
+	plan    *Plan
+	s       *fleet.Snapshot
+	leaving map[string]bool // nodes of the plan's exits
+	exits   []exit          // exits not done yet
+	ending  []exit          // released, and on their way out
+	closing map[string]int  // terminations asked for in this tick, by group
+	out     Step
+}
+
+// exit is an Exit with what the snapshot shows of it.
+type exit struct {
+	Exit
+	node  *fleet.Node // nil when it never registered
+	group *fleet.Group
+	in    *fleet.Instance
+	pods  []*fleet.Pod // those that have to move and have not left, terminating ones included
+	moved bool         // some planned pod has left already
+}
+
+func (v *tick) do(a fleet.Action) {
+	a.Run = v.plan.Run
+	v.out.Actions = append(v.out.Actions, a)
+}
+
+func (v *tick) hold(subject, format string, args ...any) {
+	v.out.Holds = append(v.out.Holds, fleet.Hold{Subject: subject, Reason: fmt.Sprintf(format, args...)})
+}
+
+// frame checks that the world is still the one the plan was made for.
+func (v *tick) frame() string {
+	for i := range v.plan.Groups {
+		gp := &v.plan.Groups[i]
+		g := v.s.Group(gp.Name)
+		switch {
+		case g == nil:
+			return fmt.Sprintf("group %s no longer exists: somebody deleted it while it was being rotated", gp.Name)
+		case g.Mark != nil && g.Mark.Run != v.plan.Run:
+			return fmt.Sprintf("group %s now carries the mark of run %s, this is run %s", g.Name, g.Mark.Run, v.plan.Run)
+		case !sameTemplates(g.Wants, gp.Wants):
+			return fmt.Sprintf("group %s now launches %s, the plan was made for %s: plan again", g.Name, printTemplates(g.Wants), printTemplates(gp.Wants))
+		}
+	}
+	return ""
+}
+
+func sameTemplates(a, b []fleet.Template) bool { return printTemplates(a) == printTemplates(b) }
+
+func printTemplates(ts []fleet.Template) string {
+	var out []string
+	for _, t := range ts {
+		word := t.String()
+		if len(t.Types) > 0 {
+			word += " for " + strings.Join(t.Types, ",")
+		}
+		out = append(out, word)
+	}
+	return strings.Join(out, " and ")
+}
+
+// look finds where each exit stands.
+func (v *tick) look() {
+	planned := map[string]int{}
+	for _, m := range v.plan.Moves {
+		planned[m.From]++
+	}
+	for _, e := range v.plan.Exits {
+		x := exit{Exit: e, node: v.s.Node(e.Node)}
+		x.group, x.in = v.s.Instance(e.Instance)
+		if x.node == nil {
+			x.node = v.s.NodeOf(e.Instance)
+		}
+		if x.node != nil {
+			v.leaving[x.node.Name] = true
+			x.pods = movable(v.s, x.node.Name)
+			x.moved = len(x.pods) < planned[x.node.Name]
+		}
+		switch {
+		case e.Release && (x.in == nil || x.in.Leaving()):
+			if x.in != nil {
+				v.ending = append(v.ending, x)
+			}
+		case !e.Release && (x.node == nil || x.node.Mark() != nil && x.node.Mark().Effect == fleet.NoSchedule && len(x.pods) == 0):
+		default:
+			v.exits = append(v.exits, x)
+		}
+	}
+}
+
+// left counts the exits of a group that its desired capacity still counts.
+func (v *tick) left(group string) int {
+	n := 0
+	for i := range v.exits {
+		if v.exits[i].Group == group {
+			n++
+		}
+	}
+	return n
+}
+
+// prepare journals, suspends and marks. Nothing else happens before all of it is visible.
+func (v *tick) prepare() {
+	for i := range v.plan.Groups {
+		gp := &v.plan.Groups[i]
+		g := v.s.Group(gp.Name)
+		left := v.left(g.Name)
+		if g.Mark == nil {
+			if left > 0 {
+				v.do(fleet.Action{Verb: fleet.Journal, Group: g.Name, Mark: v.firstMark(g, gp, left), Why: "prior values first"})
+			}
+			continue
+		}
+		for _, process := range g.Mark.Suspended {
+			if left > 0 && !g.IsSuspended(process) {
+				v.do(fleet.Action{Verb: fleet.Suspend, Group: g.Name, Process: process, Why: "it would end instances that nobody emptied"})
+			}
+		}
+	}
+	if len(v.out.Actions) > 0 {
+		return
+	}
+	for i := range v.exits {
+		n := v.exits[i].node
+		switch {
+		case n == nil || n.Mark() != nil && (v.exits[i].Replace || n.Mark().Effect == fleet.NoSchedule):
+		case v.exits[i].Replace:
+			v.taint(n, fleet.PreferNoSchedule, "is leaving; soft until there is room elsewhere")
+		default:
+			v.taint(n, fleet.NoSchedule, v.exits[i].Why)
+		}
+	}
+}
+
+func (v *tick) firstMark(g *fleet.Group, gp *GroupPlan, left int) *fleet.GroupMark {
+	m := &fleet.GroupMark{Run: v.plan.Run, At: v.plan.At, Criterion: gp.Criterion, Desired: g.Desired, From: g.Desired, Set: g.Desired, Left: left, Surge: gp.Surge}
+	if !g.IsSuspended(fleet.AZRebalance) {
+		m.Suspended = []string{fleet.AZRebalance}
+	}
+	return m
+}
+
+func (v *tick) taint(n *fleet.Node, effect, why string) {
+	v.do(fleet.Action{Verb: fleet.Taint_, Node: n.Name, Effect: effect, Why: why})
+}

@@ -1,0 +1,104 @@
+// Package fleet holds drover's nouns: what exists (groups, instances, nodes, pods, budgets), what is wanted (departures) and what may be
+// done about it (actions). A Snapshot is all of it at one moment.
+//
+// Everything here is a value. Hands (kube, aws) fill snapshots and carry out actions; the mind (depart, evac) turns snapshots into plans and
+// actions. The package knows no clock, no network and no Kubernetes or AWS library, so any decision can be replayed from a file.
+package fleet
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Snapshot is the fleet at one moment. Its slices are not shared with the observer: whoever gets a Snapshot may change it.
+type Snapshot struct {
+	Now       time.Time
+	Groups    []Group
+	Nodes     []Node
+	Pods      []Pod
+	Budgets   []Budget
+	Workloads []Workload
+}
+
+// Group returns the group of that name, or nil.
+func (s *Snapshot) Group(name string) *Group {
+	for i := range s.Groups {
+		if s.Groups[i].Name == name {
+			return &s.Groups[i]
+		}
+	}
+	return nil
+}
+
+// Node returns the node of that name, or nil.
+func (s *Snapshot) Node(name string) *Node {
+	for i := range s.Nodes {
+		if s.Nodes[i].Name == name {
+			return &s.Nodes[i]
+		}
+	}
+	return nil
+}
+
+// NodeOf returns the node that runs on an instance, or nil while none registered.
+func (s *Snapshot) NodeOf(instance string) *Node {
+	if instance == "" {
+		return nil
+	}
+	for i := range s.Nodes {
+		if s.Nodes[i].Instance == instance {
+			return &s.Nodes[i]
+		}
+	}
+	return nil
+}
+
+// Instance returns the instance of that id with its group, or nils. It belongs to a group by the cloud's own word, never by its name.
+func (s *Snapshot) Instance(id string) (*Group, *Instance) {
+	for i := range s.Groups {
+		if in := s.Groups[i].Instance(id); in != nil {
+			return &s.Groups[i], in
+		}
+	}
+	return nil, nil
+}
+
+// PodsOn returns the pods bound to a node, by name.
+func (s *Snapshot) PodsOn(node string) []*Pod {
+	var out []*Pod
+	for i := range s.Pods {
+		if s.Pods[i].Node == node {
+			out = append(out, &s.Pods[i])
+		}
+	}
+	slices.SortFunc(out, func(a, b *Pod) int { return cmp.Compare(a.Ref.String(), b.Ref.String()) })
+	return out
+}
+
+// Budget returns the budget of that namespace/name, or nil.
+func (s *Snapshot) Budget(name string) *Budget {
+	for i := range s.Budgets {
+		if s.Budgets[i].Name == name {
+			return &s.Budgets[i]
+		}
+	}
+	return nil
+}
+
+// Clone copies the snapshot deep enough that changing the copy's groups, nodes, pods and budgets leaves the original alone.
+func (s Snapshot) Clone() Snapshot {
+	c := s
+	c.Groups = slices.Clone(s.Groups)
+	for i := range c.Groups {
+		c.Groups[i] = c.Groups[i].clone()
+	}
+	c.Nodes = slices.Clone(s.Nodes)
+	for i := range c.Nodes {
+		c.Nodes[i].Taints = slices.Clone(c.Nodes[i].Taints)
+	}
+	c.Pods = slices.Clone(s.Pods)
+	c.Budgets = slices.Clone(s.Budgets)
+	c.Workloads = slices.Clone(s.Workloads)
+	return c
+}

@@ -1,0 +1,205 @@
+package fleet
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// AZRebalance is the Auto Scaling process that terminates instances to even out zones. Drover suspends it for the time of a rotation:
+// it picks its victims without asking anybody and drains nothing.
+const AZRebalance = "AZRebalance"
+
+// Group is nodes that come from one place: for now an Auto Scaling group.
+type Group struct {
+	Name              string
+	Min, Max, Desired int
+	Zones             []string
+	Suspended         []string   // processes that are off
+	Wants             []Template // what the group launches from now, $Latest and $Default resolved; more than one with a mixed instances policy
+	Instances         []Instance
+	Targets           []TargetGroup // load balancer target groups attached to the group
+	Mark              *GroupMark    // drover's own journal on the group; nil when no run has changed it
+}
+
+// Instance returns the member of that id, or nil.
+func (g *Group) Instance(id string) *Instance {
+	for i := range g.Instances {
+		if g.Instances[i].ID == id {
+			return &g.Instances[i]
+		}
+	}
+	return nil
+}
+
+// IsSuspended tells whether a scaling process is off.
+func (g *Group) IsSuspended(process string) bool { return slices.Contains(g.Suspended, process) }
+
+func (g Group) clone() Group {
+	g.Suspended = slices.Clone(g.Suspended)
+	g.Instances = slices.Clone(g.Instances)
+	for i := range g.Instances {
+		g.Instances[i].Targets = slices.Clone(g.Instances[i].Targets)
+	}
+	if g.Mark != nil {
+		m := *g.Mark
+		m.Suspended = slices.Clone(m.Suspended)
+		g.Mark = &m
+	}
+	return g
+}
+
+// Template names what an instance was or would be launched from: a launch template and a version number, or a launch configuration.
+type Template struct {
+	ID, Name, Version string // launch template; Version is always a number here
+	Configuration     string // launch configuration
+	Types             []string
+	// Types limits the template to instance types: the override of a mixed instances policy that named it. Empty means any type,
+	// as with an attribute-based override.
+}
+
+func (t Template) String() string {
+	switch {
+	case t.Configuration != "":
+		return "launch configuration " + t.Configuration
+	case t.Name != "":
+		return "launch template " + t.Name + ":" + t.Version
+	case t.ID != "":
+		return "launch template " + t.ID + ":" + t.Version
+	}
+	return "no launch template"
+}
+
+// Same tells whether both name one launch template version (by id, since names can be reused) or one launch configuration.
+func (t Template) Same(u Template) bool {
+	return t.Configuration == u.Configuration && t.ID == u.ID && t.Version == u.Version
+}
+
+// Fits tells whether the template may launch an instance of that type.
+func (t Template) Fits(instanceType string) bool {
+	return len(t.Types) == 0 || slices.Contains(t.Types, instanceType)
+}
+
+// Lifecycle states of a group's member, in AWS's words.
+const (
+	InService = "InService"
+	Pending   = "Pending"
+)
+
+// Instance is one machine of a group.
+type Instance struct {
+	ID, Zone, Type string
+	Lifecycle      string // InService, Pending, Terminating...
+	Template       Template
+	Launched       time.Time // zero when the cloud no longer knows
+	Targets        []Target  // its state in each attached target group that knows it
+}
+
+// Leaving tells whether the group is already ending the instance.
+func (i *Instance) Leaving() bool {
+	return strings.HasPrefix(i.Lifecycle, "Terminat") || strings.HasPrefix(i.Lifecycle, "Detach")
+}
+
+// Target returns the instance's state in a target group; TargetUnused when it is not registered there.
+func (i *Instance) Target(group string) string {
+	for _, t := range i.Targets {
+		if t.Group == group {
+			return t.State
+		}
+	}
+	return TargetUnused
+}
+
+// Target states, in AWS's words.
+const (
+	TargetInitial  = "initial"
+	TargetHealthy  = "healthy"
+	TargetDraining = "draining"
+	TargetUnused   = "unused"
+)
+
+// TargetGroup is a load balancer's list of targets.
+type TargetGroup struct {
+	ARN, Name string
+	Delay     time.Duration // deregistration delay: how long requests in flight may still finish
+	Warmup    time.Duration // health check interval times healthy threshold: the least time from registered to healthy
+}
+
+// Target is the state of one instance in one target group.
+type Target struct {
+	Group string // ARN
+	State string
+}
+
+// GroupMark is what a run writes on a group before it changes it, because the group itself cannot show it afterwards. It prints to one
+// line of at most 256 characters (the limit of an Auto Scaling tag) and reads back exactly.
+type GroupMark struct {
+	Run       string    // id of the run
+	At        time.Time // when the run began: only instances launched before it may be its exits
+	Criterion string    // which nodes the run replaces, as depart.Criterion prints it
+	Desired   int       // desired capacity to return to; moves when somebody else moves desired
+	From, Set int       // the last change of desired: from, to
+	Left      int       // exits still in the group when Set was chosen
+	Surge     int       // approved surge, so that a restart goes on with it
+	Suspended []string  // processes that this run suspended, because they were on
+}
+
+func (m GroupMark) String() string {
+	return fmt.Sprintf("v1 run=%s at=%s why=%s desired=%d from=%d set=%d left=%d surge=%d suspended=%s", m.Run, m.At.UTC().Format(time.RFC3339), m.Criterion, m.Desired, m.From, m.Set, m.Left, m.Surge, strings.Join(m.Suspended, "+"))
+}
+
+// ParseGroupMark reads what String printed. An unreadable mark is an error to show, never a default: it guards somebody's prior values.
+func ParseGroupMark(s string) (*GroupMark, error) {
+	rest, ok := strings.CutPrefix(s, "v1 ")
+	if !ok {
+		return nil, fmt.Errorf("mark %q: does not begin with v1: written by another version of drover?", s)
+	}
+	var m GroupMark
+	numbers := map[string]*int{"desired": &m.Desired, "from": &m.From, "set": &m.Set, "left": &m.Left, "surge": &m.Surge}
+	seen := 0
+	for _, field := range strings.Fields(rest) {
+		key, value, _ := strings.Cut(field, "=")
+		var err error
+		switch key {
+		case "run":
+			m.Run = value
+		case "at":
+			m.At, err = time.Parse(time.RFC3339, value)
+		case "why":
+			m.Criterion = value
+		case "suspended":
+			if value != "" {
+				m.Suspended = strings.Split(value, "+")
+			}
+		default:
+			n := numbers[key]
+			if n == nil {
+				return nil, fmt.Errorf("mark %q: unknown field %q", s, key)
+			}
+			_, err = fmt.Sscanf(value, "%d", n)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("mark %q: field %s: %w", s, key, err)
+		}
+		seen++
+	}
+	if seen != 9 || m.Run == "" {
+		return nil, fmt.Errorf("mark %q: %d of 9 fields", s, seen)
+	}
+	return &m, nil
+}
+
+// Raised tells whether the run may have raised desired already.
+func (m GroupMark) Raised() bool { return m.Set != m.From }
+
+// Equal compares two marks field by field.
+func (m GroupMark) Equal(n GroupMark) bool { return m.String() == n.String() }
+
+// SortInstances orders instances by zone, then id: the order every list prints in.
+func SortInstances(in []Instance) {
+	slices.SortFunc(in, func(a, b Instance) int {
+		return cmp.Or(cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.ID, b.ID))
+	})
+}

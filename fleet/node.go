@@ -1,0 +1,53 @@
+package fleet
+
+import (
+	"slices"
+	"time"
+)
+
+// TaintKey is drover's own taint. cluster-autoscaler strips keys under this prefix from the template it builds for a group, so that
+// marking old nodes does not make it believe that new ones would be tainted too. Its value is the id of the run that set it.
+const TaintKey = "status-taint.cluster-autoscaler.kubernetes.io/drover"
+
+// Taint effects.
+const (
+	PreferNoSchedule = "PreferNoSchedule"
+	NoSchedule       = "NoSchedule"
+	NoExecute        = "NoExecute"
+)
+
+// Taint is a node's taint.
+type Taint struct{ Key, Value, Effect string }
+
+// Node is a Kubernetes node.
+type Node struct {
+	Name     string
+	Instance string // cloud instance id, from providerID; empty for a node that is no cloud's
+	Provider string // the providerID itself, for messages
+	Zone     string
+	Created  time.Time
+	Ready    bool
+	Changed  time.Time // when Ready last changed
+	Cordoned bool
+	Taints   []Taint
+	Labels   map[string]string
+	Room     Resources // allocatable
+	Kept     string    // run that asked cluster-autoscaler to leave this node; empty when none did
+	HeldDown bool      // cluster-autoscaler's scale-down-disabled annotation is there, whoever set it
+	Excluded bool      // excluded from external load balancers by label
+}
+
+// Mark returns drover's taint on the node, or nil.
+func (n *Node) Mark() *Taint {
+	for i := range n.Taints {
+		if n.Taints[i].Key == TaintKey {
+			return &n.Taints[i]
+		}
+	}
+	return nil
+}
+
+// Repels tells whether a taint other than drover's keeps ordinary pods off: a start-up taint on a node that is not ready yet.
+func (n *Node) Repels() bool {
+	return slices.ContainsFunc(n.Taints, func(t Taint) bool { return t.Key != TaintKey && t.Effect != PreferNoSchedule })
+}

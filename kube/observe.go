@@ -1,0 +1,303 @@
+package kube
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	resourcehelper "k8s.io/component-helpers/resource"
+
+	"drover.dev/fleet"
+)
+
+const (
+	scaleDownDisabled = "cluster-autoscaler.kubernetes.io/scale-down-disabled"
+	keptBy            = "drover.dev/kept" // the run that set scaleDownDisabled, which was absent before
+	excludeLabel      = corev1.LabelNodeExcludeBalancers
+)
+
+// Observe fills the Kubernetes half of the snapshot from the informers.
+func (c *Cluster) Observe(_ context.Context, s *fleet.Snapshot) error {
+	nodes, err := c.nodes.List(labels.Everything())
+	if err != nil {
+		return fmt.Errorf("nodes: %w", err)
+	}
+	pods, err := c.pods.List(labels.Everything())
+	if err != nil {
+		return fmt.Errorf("pods: %w", err)
+	}
+	budgets, err := c.budgets.List(labels.Everything())
+	if err != nil {
+		return fmt.Errorf("budgets: %w", err)
+	}
+	for _, n := range nodes {
+		s.Nodes = append(s.Nodes, nodeOf(n))
+	}
+	selectors, err := c.observeBudgets(s, budgets)
+	if err != nil {
+		return err
+	}
+	for _, p := range pods {
+		s.Pods = append(s.Pods, c.podOf(p, selectors[p.Namespace]))
+	}
+	if err := c.observeWorkloads(s); err != nil {
+		return err
+	}
+	slices.SortFunc(s.Nodes, func(a, b fleet.Node) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.Pods, func(a, b fleet.Pod) int {
+		return cmp.Or(cmp.Compare(a.Ref.String(), b.Ref.String()), cmp.Compare(a.Ref.UID, b.Ref.UID))
+	})
+	return nil
+}
+
+func nodeOf(n *corev1.Node) fleet.Node {
+	out := fleet.Node{
+		Name: n.Name, Provider: n.Spec.ProviderID, Instance: instanceOf(n.Spec.ProviderID), Zone: n.Labels[corev1.LabelTopologyZone],
+		Created: n.CreationTimestamp.Time, Cordoned: n.Spec.Unschedulable, Labels: n.Labels, Room: resources(n.Status.Allocatable),
+		Kept: n.Annotations[keptBy],
+	}
+	_, out.HeldDown = n.Annotations[scaleDownDisabled]
+	_, out.Excluded = n.Labels[excludeLabel]
+	for _, t := range n.Spec.Taints {
+		out.Taints = append(out.Taints, fleet.Taint{Key: t.Key, Value: t.Value, Effect: string(t.Effect)})
+	}
+	for _, cond := range n.Status.Conditions {
+		if cond.Type == corev1.NodeReady {
+			out.Ready, out.Changed = cond.Status == corev1.ConditionTrue, cond.LastTransitionTime.Time
+		}
+	}
+	return out
+}
+
+// instanceOf reads the EC2 instance id out of a providerID: aws:///us-east-1a/i-0abc. Anything else is no EC2 instance.
+func instanceOf(providerID string) string {
+	rest, ok := strings.CutPrefix(providerID, "aws://")
+	if !ok {
+		return ""
+	}
+	id := rest[strings.LastIndex(rest, "/")+1:]
+	if !strings.HasPrefix(id, "i-") {
+		return ""
+	}
+	return id
+}
+
+func resources(list corev1.ResourceList) fleet.Resources {
+	var out fleet.Resources
+	for name, q := range list {
+		switch name {
+		case corev1.ResourceCPU:
+			out.CPU = q.MilliValue()
+		case corev1.ResourceMemory:
+			out.Memory = q.Value()
+		case corev1.ResourcePods:
+			out.Pods = q.Value()
+		default:
+			if out.Other == nil {
+				out.Other = map[string]int64{}
+			}
+			out.Other[string(name)] = q.Value()
+		}
+	}
+	return out
+}
+
+// budgetSelector is a PodDisruptionBudget's selector, parsed once.
+type budgetSelector struct {
+	name     string
+	selector labels.Selector
+}
+
+// observeBudgets fills the budgets and returns their selectors by namespace. A budget whose selector cannot be read is an error: ignoring
+// it could evict what it protects.
+func (c *Cluster) observeBudgets(s *fleet.Snapshot, budgets []*policyv1.PodDisruptionBudget) (map[string][]budgetSelector, error) {
+	out := map[string][]budgetSelector{}
+	for _, b := range budgets {
+		name := b.Namespace + "/" + b.Name
+		selector, err := metav1.LabelSelectorAsSelector(b.Spec.Selector)
+		if err != nil {
+			return nil, fmt.Errorf("budget %s: selector: %w", name, err)
+		}
+		out[b.Namespace] = append(out[b.Namespace], budgetSelector{name, selector})
+		s.Budgets = append(s.Budgets, fleet.Budget{
+			Name: name, Allowed: int(b.Status.DisruptionsAllowed), Healthy: int(b.Status.CurrentHealthy),
+			Desired: int(b.Status.DesiredHealthy), Expected: int(b.Status.ExpectedPods),
+		})
+	}
+	for _, list := range out {
+		slices.SortFunc(list, func(a, b budgetSelector) int { return cmp.Compare(a.name, b.name) })
+	}
+	slices.SortFunc(s.Budgets, func(a, b fleet.Budget) int { return cmp.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+func (c *Cluster) podOf(p *corev1.Pod, budgets []budgetSelector) fleet.Pod {
+	out := fleet.Pod{
+		Ref:  fleet.PodRef{Namespace: p.Namespace, Name: p.Name, UID: string(p.UID)},
+		Node: p.Spec.NodeName, Owner: c.ownerOf(p), Created: p.CreationTimestamp.Time, Selector: p.Spec.NodeSelector,
+		Finished:    p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed,
+		Terminating: p.DeletionTimestamp != nil, Requests: resources(resourcehelper.PodRequests(p, resourcehelper.PodResourcesOptions{})),
+		Affinity: affinityOf(p), VolumeZones: c.volumeZones(p), PreStop: preStop(p), Grace: graceOf(p),
+	}
+	out.Requests.Pods = 1
+	_, out.Mirror = p.Annotations[corev1.MirrorPodAnnotationKey]
+	for _, b := range budgets {
+		if b.selector.Matches(labels.Set(p.Labels)) {
+			out.Budgets = append(out.Budgets, b.name)
+		}
+	}
+	for _, t := range p.Spec.Tolerations {
+		out.Tolerations = append(out.Tolerations, fleet.Toleration{Key: t.Key, Value: t.Value, Effect: string(t.Effect), Exists: t.Operator == corev1.TolerationOpExists})
+	}
+	for _, cond := range p.Status.Conditions {
+		switch {
+		case cond.Type == corev1.PodReady && cond.Status == corev1.ConditionTrue:
+			out.Ready, out.ReadySince = true, cond.LastTransitionTime.Time
+		case cond.Type == corev1.PodScheduled && cond.Reason == corev1.PodReasonUnschedulable:
+			out.Unplaced = cond.Message
+		}
+	}
+	return out
+}
+
+func graceOf(p *corev1.Pod) time.Duration {
+	switch {
+	case p.DeletionGracePeriodSeconds != nil:
+		return time.Duration(*p.DeletionGracePeriodSeconds) * time.Second
+	case p.Spec.TerminationGracePeriodSeconds != nil:
+		return time.Duration(*p.Spec.TerminationGracePeriodSeconds) * time.Second
+	}
+	return corev1.DefaultTerminationGracePeriodSeconds * time.Second
+}
+
+// ownerOf finds the workload that will replace the pod: through the ReplicaSet to its Deployment.
+func (c *Cluster) ownerOf(p *corev1.Pod) fleet.Owner {
+	ref := metav1.GetControllerOf(p)
+	if ref == nil {
+		return fleet.Owner{}
+	}
+	owner := fleet.Owner{Kind: ref.Kind, Namespace: p.Namespace, Name: ref.Name}
+	if ref.Kind == "ReplicaSet" {
+		if rs, err := c.replicaSets.ReplicaSets(p.Namespace).Get(ref.Name); err == nil {
+			if up := metav1.GetControllerOf(rs); up != nil {
+				owner.Kind, owner.Name = up.Kind, up.Name
+			}
+		}
+	}
+	return owner
+}
+
+// preStop reads how long the pod's hooks sleep, where they say so: it only feeds the forecast.
+func preStop(p *corev1.Pod) time.Duration {
+	var longest time.Duration
+	for _, ct := range p.Spec.Containers {
+		if ct.Lifecycle == nil || ct.Lifecycle.PreStop == nil {
+			continue
+		}
+		switch h := ct.Lifecycle.PreStop; {
+		case h.Sleep != nil:
+			longest = max(longest, time.Duration(h.Sleep.Seconds)*time.Second)
+		case h.Exec != nil:
+			words := strings.Fields(strings.Join(h.Exec.Command, " "))
+			if i := slices.Index(words, "sleep"); i >= 0 && i+1 < len(words) {
+				if sec, err := strconv.ParseFloat(strings.TrimRight(words[i+1], "s;"), 64); err == nil {
+					longest = max(longest, time.Duration(sec*float64(time.Second)))
+				}
+			}
+		}
+	}
+	return longest
+}
+
+func affinityOf(p *corev1.Pod) []fleet.Term {
+	if p.Spec.Affinity == nil || p.Spec.Affinity.NodeAffinity == nil || p.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil {
+		return nil
+	}
+	var out []fleet.Term
+	for _, t := range p.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms {
+		out = append(out, termOf(t))
+	}
+	return out
+}
+
+func termOf(t corev1.NodeSelectorTerm) fleet.Term {
+	var out fleet.Term
+	for _, q := range t.MatchExpressions {
+		out = append(out, fleet.Requirement{Key: q.Key, Operator: string(q.Operator), Values: q.Values})
+	}
+	return out
+}
+
+// zoneKeys are the labels by which volumes name their zone.
+var zoneKeys = []string{corev1.LabelTopologyZone, "topology.ebs.csi.aws.com/zone", corev1.LabelFailureDomainBetaZone}
+
+// volumeZones returns the zones in which all of the pod's volumes can be used; nil when they can be anywhere.
+func (c *Cluster) volumeZones(p *corev1.Pod) []string {
+	var zones []string
+	for _, v := range p.Spec.Volumes {
+		if v.PersistentVolumeClaim == nil {
+			continue
+		}
+		claim, err := c.claims.PersistentVolumeClaims(p.Namespace).Get(v.PersistentVolumeClaim.ClaimName)
+		if err != nil || claim.Spec.VolumeName == "" {
+			continue
+		}
+		pv, err := c.volumes.Get(claim.Spec.VolumeName)
+		if err != nil || pv.Spec.NodeAffinity == nil || pv.Spec.NodeAffinity.Required == nil {
+			continue
+		}
+		for _, t := range pv.Spec.NodeAffinity.Required.NodeSelectorTerms {
+			for _, q := range t.MatchExpressions {
+				if slices.Contains(zoneKeys, q.Key) && q.Operator == corev1.NodeSelectorOpIn {
+					zones = append(zones, q.Values...)
+				}
+			}
+		}
+	}
+	slices.Sort(zones)
+	return slices.Compact(zones)
+}
+
+func (c *Cluster) observeWorkloads(s *fleet.Snapshot) error {
+	deployments, err := c.deployments.List(labels.Everything())
+	if err != nil {
+		return fmt.Errorf("deployments: %w", err)
+	}
+	for _, d := range deployments {
+		s.Workloads = append(s.Workloads, workloadOf("Deployment", d.ObjectMeta, d.Spec.Replicas))
+	}
+	sets, err := c.statefulSets.List(labels.Everything())
+	if err != nil {
+		return fmt.Errorf("statefulsets: %w", err)
+	}
+	for _, d := range sets {
+		s.Workloads = append(s.Workloads, workloadOf("StatefulSet", d.ObjectMeta, d.Spec.Replicas))
+	}
+	replicaSets, err := c.replicaSets.List(labels.Everything())
+	if err != nil {
+		return fmt.Errorf("replicasets: %w", err)
+	}
+	for _, d := range replicaSets {
+		if metav1.GetControllerOf(d) == nil {
+			s.Workloads = append(s.Workloads, workloadOf("ReplicaSet", d.ObjectMeta, d.Spec.Replicas))
+		}
+	}
+	slices.SortFunc(s.Workloads, func(a, b fleet.Workload) int { return cmp.Compare(a.Owner.String(), b.Owner.String()) })
+	return nil
+}
+
+func workloadOf(kind string, m metav1.ObjectMeta, replicas *int32) fleet.Workload {
+	w := fleet.Workload{Owner: fleet.Owner{Kind: kind, Namespace: m.Namespace, Name: m.Name}, Replicas: 1}
+	if replicas != nil {
+		w.Replicas = int(*replicas)
+	}
+	return w
+}
