@@ -15,22 +15,28 @@ func (v *tick) capacity() {
 		if g.Mark == nil {
 			continue
 		}
-		v.resize(g, v.left(g.Name))
+		v.resize(g)
 		v.welcome(g)
 	}
 }
 
-// resize brings desired to what the rest of the run needs: surge above the number to return to, but never more than there are exits left.
-func (v *tick) resize(g *fleet.Group, left int) {
+// wanted is the desired capacity that the rest of the run needs: surge above the number to return to, but never more than there are exits
+// left, and never below what it is. Desired is not lowered here, because AWS would choose who goes; each termination takes its share back.
+func (v *tick) wanted(g *fleet.Group) int {
+	left := v.left(g.Name)
 	back := reckon(g, left)
-	m := *g.Mark
-	want := min(back+m.Surge, back+left)
-	if want > g.Max {
-		v.hold("group "+g.Name, "wants desired %d, but max is now %d", want, g.Max)
-		want = g.Max
+	return max(g.Desired, min(back+g.Mark.Surge, back+left, g.Max))
+}
+
+// resize raises desired to what is wanted, journaled first.
+func (v *tick) resize(g *fleet.Group) {
+	left, want, m := v.left(g.Name), v.wanted(g), *g.Mark
+	back := reckon(g, left)
+	if need := min(back+m.Surge, back+left); need > g.Max {
+		v.hold("group "+g.Name, "wants desired %d, but max is now %d", need, g.Max)
 	}
-	if want <= g.Desired {
-		return // never lowered here: AWS would choose who goes. Each termination takes its own share back.
+	if want == g.Desired {
+		return
 	}
 	next := m
 	next.Desired, next.From, next.Set, next.Left = back, g.Desired, want, left

@@ -85,7 +85,7 @@ func placeAll(r *room, pods []*fleet.Pod) (why string) {
 func (v *tick) capacityComing() bool {
 	for i := range v.plan.Groups {
 		g := v.s.Group(v.plan.Groups[i].Name)
-		if g.Desired > v.members(g) || len(v.ending) > 0 {
+		if g.Mark == nil || v.wanted(g) > v.members(g) {
 			return true
 		}
 		for j := range g.Instances {

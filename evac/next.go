@@ -46,7 +46,6 @@ type tick struct {
 	s       *fleet.Snapshot
 	leaving map[string]bool // nodes of the plan's exits
 	exits   []exit          // exits not done yet
-	ending  []exit          // released, and on their way out
 	closing map[string]int  // terminations asked for in this tick, by group
 	out     Step
 }
@@ -120,9 +119,6 @@ func (v *tick) look() {
 		}
 		switch {
 		case e.Release && (x.in == nil || x.in.Leaving()):
-			if x.in != nil {
-				v.ending = append(v.ending, x)
-			}
 		case !e.Release && (x.node == nil || x.node.Mark() != nil && x.node.Mark().Effect == fleet.NoSchedule && len(x.pods) == 0):
 		default:
 			v.exits = append(v.exits, x)

@@ -15,7 +15,7 @@ type Forecast struct {
 	Moves  map[string]int // moves per workload
 	Events []Event        // every action, with its moment
 	Stuck  []fleet.Hold   // why it would not finish, when it would not
-	Peak   int            // most instances at once, over all groups
+	Peak   int            // most instances at once over all groups, those being closed left out
 }
 
 // Event is an action at a moment after the start.
@@ -346,7 +346,11 @@ func (w *preview) remove(a fleet.Action) {
 func (w *preview) instances() int {
 	n := 0
 	for i := range w.s.Groups {
-		n += len(w.s.Groups[i].Instances)
+		for j := range w.s.Groups[i].Instances {
+			if !w.s.Groups[i].Instances[j].Leaving() {
+				n++
+			}
+		}
 	}
 	return n
 }
