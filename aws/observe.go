@@ -278,7 +278,7 @@ func (c *Cloud) targetGroup(ctx context.Context, arn string) (fleet.TargetGroup,
 	}
 	for _, raw := range out.TargetGroups {
 		tg.Name = sdk.ToString(raw.TargetGroupName)
-		tg.Warmup = time.Duration(sdk.ToInt32(raw.HealthCheckIntervalSeconds)) * time.Second * time.Duration(sdk.ToInt32(raw.HealthyThresholdCount))
+		tg.Warmup = time.Duration(sdk.ToInt32(raw.HealthCheckIntervalSeconds)) * time.Second
 	}
 	attrs, err := c.elb.DescribeTargetGroupAttributes(ctx, &elb.DescribeTargetGroupAttributesInput{TargetGroupArn: &arn})
 	if err != nil {

@@ -48,7 +48,7 @@ type Note struct {
 	At     time.Time
 	Action *fleet.Action // done
 	Err    error         // why it was not, when it was not; it will be tried again
-	Hold   *fleet.Hold   // newly standing still
+	Hold   *fleet.Hold   // standing still for a while
 	Again  time.Duration // with Err: when it is tried again
 }
 
@@ -57,9 +57,12 @@ var ErrDiverged = errors.New("the world left the plan")
 
 const (
 	actAtOnce = 16               // actions in flight
+	actWithin = 15 * time.Second
 	lag       = 30 * time.Second // how long an action's effect may stay invisible before it is asked for again
 	retryMin  = time.Second
 	retryMax  = 30 * time.Second
+	noteAfter = 4 * time.Second // a hold shorter than this is not worth a line
+	noteAgain = 30 * time.Second
 )
 
 // Observe returns the fleet as it is now.
@@ -79,7 +82,7 @@ func (e *Engine) Observe(ctx context.Context) (fleet.Snapshot, error) {
 // Run carries the plan out and returns what could not be put back, if anything. It ends when the plan is done, when the world leaves the
 // plan's frame (ErrDiverged), on a fleet.Fatal error, or with the context.
 func (e *Engine) Run(ctx context.Context, p evac.Plan) (exceptions []string, err error) {
-	r := &run{Engine: e, plan: p, backoff: map[string]*backoff{}, holds: map[string]time.Time{}}
+	r := &run{Engine: e, plan: p, backoff: map[string]*backoff{}, holds: map[string]*standing{}}
 	for {
 		wait, done, err := r.tick(ctx)
 		if err != nil {
@@ -100,12 +103,15 @@ type run struct {
 	plan       evac.Plan
 	assumed    []assumption
 	backoff    map[string]*backoff
-	holds      map[string]time.Time // first seen, by text
+	holds      map[string]*standing // by subject
 	groups     []fleet.Group
 	cloudAt    time.Time // when groups were observed; zero to ask again at once
 	exceptions []string
 	trouble    int // observations that went wrong in a row
 }
+
+// standing is a hold's history.
+type standing struct{ since, tell time.Time }
 
 type assumption struct {
 	action fleet.Action
@@ -197,20 +203,23 @@ func (r *run) due(actions []fleet.Action, now time.Time) (due []fleet.Action, wa
 	return due, wait
 }
 
-// note tells about holds that are new.
+// note tells about holds that have lasted a while, and again when one has lasted long. Most waits are over before anybody could read of
+// them.
 func (r *run) note(holds []fleet.Hold, now time.Time) {
-	seen := map[string]time.Time{}
+	still := map[string]*standing{}
 	for _, h := range holds {
-		key := h.String()
-		since, old := r.holds[key]
-		if !old {
-			since = now
-			h.Since = now
-			r.Note(Note{At: now, Hold: &h})
+		st := r.holds[h.Subject]
+		if st == nil {
+			st = &standing{since: now, tell: now.Add(noteAfter)}
 		}
-		seen[key] = since
+		if !now.Before(st.tell) {
+			h.Since = st.since
+			r.Note(Note{At: now, Hold: &h})
+			st.tell = now.Add(noteAgain)
+		}
+		still[h.Subject] = st
 	}
-	r.holds = seen
+	r.holds = still
 }
 
 // act carries the actions out, a bounded number at once, and waits for all of them: nothing is left running that could still change the
@@ -235,10 +244,13 @@ func (r *run) act(ctx context.Context, actions []fleet.Action) error {
 	return ctx.Err()
 }
 
+// hand carries one action out. Once begun it is not cut off by the end of the run, which would leave its outcome unknown, but it is bounded.
 func (r *run) hand(ctx context.Context, a fleet.Action) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actWithin)
+	defer cancel()
 	if !a.Verb.Cloud() {
 		return r.Cluster.Act(ctx, a)
 	}

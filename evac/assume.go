@@ -62,8 +62,7 @@ func assumeEvict(s *fleet.Snapshot, a fleet.Action) bool {
 		p.Terminating = true
 		for _, name := range p.Budgets {
 			if b := s.Budget(name); b != nil && p.Ready {
-				b.Allowed--
-				b.Healthy--
+				b.Allowed = max(0, b.Allowed-1)
 			}
 		}
 		return true

@@ -147,7 +147,7 @@ func (w *safety) after(t *testing.T, s *fleet.Snapshot, a fleet.Action) {
 	t.Helper()
 	for _, b := range s.Budgets {
 		if b.Healthy < b.Desired {
-			t.Fatalf("after %s: %s is broken", a, b)
+			t.Fatalf("after %s: budget %s is broken: %d healthy, needs %d", a, b.Name, b.Healthy, b.Desired)
 		}
 	}
 	if g := s.Groups[0]; g.Desired < w.baseline || g.Desired > g.Max {

@@ -51,7 +51,7 @@ func openings(s *fleet.Snapshot, l lane, p *fleet.Pod) (int, string) {
 		if b == nil {
 			return 1, ""
 		}
-		return b.Allowed, b.String()
+		return b.Allowed, fmt.Sprintf("%d healthy, needs %d, allows %d", b.Healthy, b.Desired, b.Allowed)
 	case laneWorkload:
 		w := workload(s, p.Owner)
 		if w == nil {
@@ -64,7 +64,7 @@ func openings(s *fleet.Snapshot, l lane, p *fleet.Pod) (int, string) {
 			}
 		}
 		may := max(1, w.Replicas/share)
-		return may - max(0, w.Replicas-ready), fmt.Sprintf("%s: %d of %d ready, %d may be missing (no PodDisruptionBudget)", p.Owner, ready, w.Replicas, may)
+		return may - max(0, w.Replicas-ready), fmt.Sprintf("%d of %d ready, %d may be missing (no PodDisruptionBudget)", ready, w.Replicas, may)
 	}
 	return 1, ""
 }

@@ -157,7 +157,7 @@ func (v *tick) openLanes(going []fleet.Action) []fleet.Action {
 		}
 		open[l]--
 		if why[l] != "" {
-			a.Why = why[l]
+			a.Why = l.String() + ": " + why[l]
 		}
 		out = append(out, a)
 	}

@@ -1,6 +1,9 @@
 package fleet
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Verb is the kind of an action. Each has exactly one hand: aws for those on groups, instances and targets, kube for those on nodes and pods.
 type Verb string
@@ -69,6 +72,14 @@ func (a Action) Key() string {
 	return fmt.Sprintf("%s %s%s%s%s%s", a.Verb, a.Group, a.Process, a.Node, a.Instance, a.Target)
 }
 
+// shortARN is the name in a target group's ARN, arn:...:targetgroup/NAME/ID.
+func shortARN(arn string) string {
+	if parts := strings.Split(arn, "/"); len(parts) == 3 {
+		return parts[1]
+	}
+	return arn
+}
+
 // String is the action as it is shown: verb, subject, detail.
 func (a Action) String() string {
 	switch a.Verb {
@@ -85,7 +96,7 @@ func (a Action) String() string {
 	case Evict:
 		return fmt.Sprintf("evict pod %s from %s", a.Pod, a.Node)
 	case Deregister:
-		return fmt.Sprintf("deregister %s (%s) from %s", a.Node, a.Instance, a.Target)
+		return fmt.Sprintf("deregister %s (%s) from target group %s", a.Node, a.Instance, shortARN(a.Target))
 	case Terminate:
 		return fmt.Sprintf("terminate %s (%s)", a.Instance, a.Node)
 	}

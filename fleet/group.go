@@ -124,7 +124,7 @@ const (
 type TargetGroup struct {
 	ARN, Name string
 	Delay     time.Duration // deregistration delay: how long requests in flight may still finish
-	Warmup    time.Duration // health check interval times healthy threshold: the least time from registered to healthy
+	Warmup    time.Duration // health check interval: a new target is healthy after the first check that succeeds
 }
 
 // Target is the state of one instance in one target group.

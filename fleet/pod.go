@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"fmt"
 	"slices"
 	"time"
 )
@@ -95,10 +94,6 @@ type Budget struct {
 
 // Never tells whether the budget can never allow a disruption, however healthy its pods are.
 func (b *Budget) Never() bool { return b.Expected > 0 && b.Desired >= b.Expected }
-
-func (b Budget) String() string {
-	return fmt.Sprintf("budget %s: %d healthy, needs %d, allows %d", b.Name, b.Healthy, b.Desired, b.Allowed)
-}
 
 // Workload is what an Owner wants: how many replicas.
 type Workload struct {

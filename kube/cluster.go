@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // QPS and burst of the client. client-go's default of 5 a second would throttle a drain; the eviction lanes are what sets the pace.
@@ -170,4 +171,21 @@ func deniedBy(err error) (webhook string, ok bool) {
 	}
 	webhook, _, ok = strings.Cut(rest, `" denied`)
 	return webhook, ok
+}
+
+// NodeNames lists the names of all nodes with one request, for callers too short-lived for informers.
+func NodeNames(ctx context.Context, cfg *rest.Config) ([]string, error) {
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("kubernetes client: %w", err)
+	}
+	list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list nodes: %w", err)
+	}
+	var out []string
+	for _, n := range list.Items {
+		out = append(out, n.Name)
+	}
+	return out, nil
 }

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -77,6 +78,9 @@ func (c *Cluster) Alone(ctx context.Context, identity string, waiting func(holde
 	select {
 	case <-started:
 		<-ended
+		if ctx.Err() == nil && errors.Is(result, context.Canceled) {
+			return fmt.Errorf("lease %s/%s: lost, so nothing more was done; the same command goes on", leaseNamespace, leaseName)
+		}
 		return result
 	default:
 		return fmt.Errorf("lease %s/%s: not acquired: %w", leaseNamespace, leaseName, context.Cause(ctx))

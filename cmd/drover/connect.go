@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/spf13/pflag"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+
+	"drover.dev/aws"
+	"drover.dev/engine"
+	"drover.dev/fleet"
+	"drover.dev/kube"
+)
+
+// connection holds the flags that say which cluster and which account. Kubernetes' flags are kubectl's own.
+type connection struct {
+	kube    *genericclioptions.ConfigFlags
+	profile string
+	region  string
+}
+
+func (c *connection) flags(f *pflag.FlagSet) {
+	c.kube = genericclioptions.NewConfigFlags(true)
+	c.kube.Namespace = nil
+	c.kube.AddFlags(f)
+	f.StringVar(&c.profile, "profile", "", "AWS profile (otherwise AWS_PROFILE and the usual rules)")
+	f.StringVar(&c.region, "region", "", "AWS region (otherwise AWS_REGION and the usual rules)")
+}
+
+// cloudEvery is how often AWS is asked while a run waits for it. Far below its rate limits, even with dozens of groups.
+const cloudEvery = 2 * time.Second
+
+// site is one cluster with its AWS account, connected.
+type site struct {
+	cluster *kube.Cluster
+	cloud   *aws.Cloud
+	place   string // for people: context, account, region
+}
+
+// connect opens both. It fails early and in one sentence: credentials, region, API server.
+func (c *connection) connect(ctx context.Context) (*site, error) {
+	cloud, where, err := c.connectAWS(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rest, err := c.kube.ToRESTConfig()
+	if err != nil {
+		return nil, fmt.Errorf("kubeconfig: %w; check --kubeconfig, KUBECONFIG and --context", err)
+	}
+	cluster, err := kube.Open(ctx, rest)
+	if err != nil {
+		return nil, err
+	}
+	name := "in-cluster"
+	if raw, err := c.kube.ToRawKubeConfigLoader().RawConfig(); err == nil && raw.CurrentContext != "" {
+		name = raw.CurrentContext
+		if c.kube.Context != nil && *c.kube.Context != "" {
+			name = *c.kube.Context
+		}
+	}
+	return &site{cluster: cluster, cloud: cloud, place: "cluster " + name + ", " + where}, nil
+}
+
+func (c *connection) connectAWS(ctx context.Context) (*aws.Cloud, string, error) {
+	var options []func(*config.LoadOptions) error
+	if c.profile != "" {
+		options = append(options, config.WithSharedConfigProfile(c.profile))
+	}
+	if c.region != "" {
+		options = append(options, config.WithRegion(c.region))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return nil, "", fmt.Errorf("AWS configuration: %w; check --profile, AWS_PROFILE and ~/.aws/config", err)
+	}
+	if cfg.Region == "" {
+		return nil, "", errors.New("AWS configuration: no region; set AWS_REGION or pass --region")
+	}
+	cloud := aws.New(cfg)
+	account, region, err := cloud.Account(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	return cloud, "account " + account + ", " + region, nil
+}
+
+// engine returns the loop over the named groups.
+func (s *site) engine(groups []string, note func(engine.Note)) *engine.Engine {
+	return &engine.Engine{Cloud: s.cloud, Cluster: s.cluster, Groups: groups, Note: note, Now: time.Now, CloudEvery: cloudEvery}
+}
+
+// observe returns the fleet with all groups.
+func (s *site) observe(ctx context.Context) (fleet.Snapshot, error) {
+	return s.engine(nil, nil).Observe(ctx)
+}
+
+// identity names this process on the lease.
+func identity() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	return fmt.Sprintf("%s, pid %d", host, os.Getpid())
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
+)
+
+// Exit codes. They are part of the interface: scripts branch on them.
+const (
+	exitDone        = 0   // done, or nothing to do
+	exitFailed      = 1   // an error
+	exitChanges     = 2   // plan shows changes; only with --detailed-exitcode
+	exitBlocked     = 3   // a guard says no; nothing was done
+	exitTimeout     = 4   // --timeout passed; what was begun can be gone on with
+	exitRefused     = 5   // needs --yes
+	exitUsage       = 64  // wrong flags or arguments
+	exitInterrupted = 130 // Ctrl-C
+)
+
+// exit is an error with an exit code. Its message may be empty when everything has been said already.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e *exit) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+func (e *exit) Unwrap() error { return e.err }
+
+// app is one call of the command: its streams and global flags.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	color    string
+	output   string
+	conn     connection
+}
+
+// run is the whole program but for os.Exit.
+func run(args []string, in io.Reader, out, errs io.Writer) int {
+	klog.SetOutput(io.Discard) // client-go's own log repeats what our errors say, without saying what to do
+	klog.LogToStderr(false)
+	a := &app{in: in, out: out, err: errs}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errs)
+	ctx, stop := interruptible()
+	defer stop()
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	var coded *exit
+	if errors.As(err, &coded) {
+		if msg := coded.Error(); msg != "" {
+			fmt.Fprintln(errs, "drover:", msg)
+		}
+		return coded.code
+	}
+	fmt.Fprintln(errs, "drover:", err)
+	if usageError(err) {
+		return exitUsage
+	}
+	if ctx.Err() != nil {
+		return exitInterrupted
+	}
+	return exitFailed
+}
+
+// interruptible returns a context that the first Ctrl-C ends; the second one leaves at once.
+func interruptible() (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		for range signals {
+			if ctx.Err() != nil {
+				os.Exit(exitInterrupted)
+			}
+			cancel()
+		}
+	}()
+	return ctx, func() { signal.Stop(signals); close(signals); cancel() }
+}
+
+// usageError recognises cobra's own complaints about flags and arguments, which have no type.
+func usageError(err error) bool {
+	for _, begin := range []string{"unknown command", "unknown flag", "unknown shorthand", "accepts ", "requires ", "invalid argument", "flag needs", "required flag", "if any flags in the group", "bad flag"} {
+		if strings.HasPrefix(err.Error(), begin) {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "drover",
+		Short: "Bring Kubernetes nodes and take them away without anybody noticing",
+		Long: `Drover replaces and empties Kubernetes nodes on AWS/EKS without the people who use the workloads noticing.
+
+It plans first, shows the plan, asks, and then goes through with it: pods leave under their PodDisruptionBudgets, each once,
+and a machine is closed by its own id when it is empty and out of every load balancer.
+
+Nothing is changed by plan, explain and status. Try everything without a cloud: drover sandbox demo rotate`,
+		SilenceUsage: true, SilenceErrors: true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
+	}
+	a.conn.flags(root.PersistentFlags())
+	root.PersistentFlags().StringVar(&a.color, "color", "auto", "colours on a terminal: auto, always or never (NO_COLOR is honoured)")
+	root.AddCommand(a.planCommand(), a.rotateCommand(), a.drainCommand(), a.explainCommand(), a.statusCommand(), a.sandboxCommand(), a.versionCommand())
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return &exit{exitUsage, fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
+	})
+	return root
+}

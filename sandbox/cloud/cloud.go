@@ -1,0 +1,172 @@
+package cloud
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Cloud is one account in one region. All methods may be called from any goroutine.
+type Cloud struct {
+	cfg   Config
+	clock Clock
+
+	mu       sync.Mutex
+	w        *world // the truth
+	seen     *world // what Describe calls show; the truth itself unless reads lag
+	ids      *rand.Rand
+	dice     *rand.Rand // kept apart from ids, so that a new kind of id changes no choice
+	faults   faults
+	feeds    map[int]*Feed
+	lastFeed int
+	seq      int
+	launched int
+	made     int
+	closed   bool
+	drought  map[capacity]bool
+}
+
+// world is all that AWS remembers. Pointers in it are owned by it; what leaves the package is a copy.
+type world struct {
+	groups     map[string]*Group // by name
+	instances  map[string]*Instance
+	templates  map[string]*Template // by id
+	configs    map[string]*LaunchConfiguration
+	targets    map[string]*TargetGroup // by ARN
+	activities map[string][]Activity   // by group name, oldest first
+}
+
+// New returns an empty account with a network: one VPC, one subnet per zone.
+func New(cfg Config) *Cloud {
+	cfg = cfg.withDefaults()
+	c := &Cloud{
+		cfg: cfg, clock: cfg.Clock,
+		w: &world{
+			groups: map[string]*Group{}, instances: map[string]*Instance{}, templates: map[string]*Template{},
+			configs: map[string]*LaunchConfiguration{}, targets: map[string]*TargetGroup{}, activities: map[string][]Activity{},
+		},
+		ids:     rand.New(rand.NewPCG(uint64(cfg.Seed), 1)),
+		dice:    rand.New(rand.NewPCG(uint64(cfg.Seed), 2)),
+		feeds:   map[int]*Feed{},
+		drought: map[capacity]bool{},
+	}
+	c.seen = c.w
+	if cfg.Timing.ConsistencyLag > 0 {
+		c.seen = c.w.clone()
+	}
+	return c
+}
+
+// Close stops the world: nothing happens by itself any more, and subscriptions end once read to their end.
+func (c *Cloud) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	for _, f := range c.feeds {
+		f.end()
+	}
+	c.feeds = map[int]*Feed{}
+}
+
+// Region, Account and Zones tell where this cloud is.
+func (c *Cloud) Region() string  { return c.cfg.Region }
+func (c *Cloud) Account() string { return c.cfg.Account }
+func (c *Cloud) Zones() []string { return slices.Clone(c.cfg.Zones) }
+
+// write runs one changing action. f must check everything before it changes anything: there is no way back.
+func (c *Cloud) write(action string, f func() error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.faults.before(action); err != nil {
+		return err
+	}
+	if err := f(); err != nil {
+		return err
+	}
+	c.commit()
+	return c.faults.strike(action, true)
+}
+
+// read runs one Describe action on the world as it may be seen, which can be a little old.
+func read[T any](c *Cloud, action string, f func(w *world) (T, error)) (T, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var none T
+	if err := c.faults.before(action); err != nil {
+		return none, err
+	}
+	got, err := f(c.seen)
+	if err != nil {
+		return none, err
+	}
+	if err := c.faults.strike(action, true); err != nil {
+		return none, err
+	}
+	return got, nil
+}
+
+// after runs f under the lock when d has passed. Whatever f captured may have changed or gone by then.
+func (c *Cloud) after(d time.Duration, f func()) {
+	c.clock.AfterFunc(d, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.closed {
+			return
+		}
+		f()
+		c.commit()
+	})
+}
+
+// commit ends a change: if reads lag, today's world becomes visible after the lag.
+func (c *Cloud) commit() {
+	lag := c.cfg.Timing.ConsistencyLag
+	if lag <= 0 {
+		return
+	}
+	then := c.w.clone()
+	c.clock.AfterFunc(lag, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.seen = then
+	})
+}
+
+func (c *Cloud) now() time.Time { return c.clock.Now().UTC() }
+
+// hexID returns an id as EC2 makes them: a prefix and 17 hex digits of which the first is 0.
+func (c *Cloud) hexID(prefix string) string { return fmt.Sprintf("%s-0%016x", prefix, c.ids.Uint64()) }
+
+func (c *Cloud) uuid() string {
+	a, b := c.ids.Uint64(), c.ids.Uint64()
+	return fmt.Sprintf("%08x-%04x-4%03x-8%03x-%012x", a>>32, a>>16&0xffff, a&0xfff, b>>52, b&0xffffffffffff)
+}
+
+func (c *Cloud) arn(service, resource string) string {
+	return fmt.Sprintf("arn:aws:%s:%s:%s:%s", service, c.cfg.Region, c.cfg.Account, resource)
+}
+
+func (w *world) clone() *world {
+	n := &world{
+		groups: cloneMap(w.groups, (*Group).clone), instances: cloneMap(w.instances, (*Instance).clone),
+		templates: cloneMap(w.templates, (*Template).clone), targets: cloneMap(w.targets, (*TargetGroup).clone),
+		configs: maps.Clone(w.configs), // never changed once made
+	}
+	n.activities = map[string][]Activity{}
+	for name, as := range w.activities {
+		n.activities[name] = slices.Clone(as)
+	}
+	return n
+}
+
+func cloneMap[K comparable, T any](m map[K]*T, clone func(*T) T) map[K]*T {
+	n := make(map[K]*T, len(m))
+	for k, v := range m {
+		c := clone(v)
+		n[k] = &c
+	}
+	return n
+}

@@ -1,0 +1,270 @@
+package cloud
+
+import (
+	"maps"
+	"slices"
+)
+
+// LifecycleState is Auto Scaling's word for where an instance is in its group. Pending:Wait, Terminating:Wait and Standby will
+// stand between these.
+type LifecycleState string
+
+const (
+	LifecyclePending LifecycleState = "Pending"
+	InService        LifecycleState = "InService"
+	Terminating      LifecycleState = "Terminating"
+)
+
+// Member is an instance as its group sees it.
+type Member struct {
+	InstanceID    string
+	Group         string
+	Zone          string
+	Type          string
+	Spot          bool
+	State         LifecycleState
+	Unhealthy     bool
+	Protected     bool // from scale-in
+	Template      TemplateRef
+	Configuration string // name of the launch configuration, if launched from one
+
+	ill       string // what an unhealthy member failed, as the words of an activity's cause
+	launching string // id of the activity
+	ending    string // id of the activity
+	stopping  bool   // draining is over, EC2 has been told to end it
+	graceOver bool
+}
+
+func (g *Group) member(id string) *Member {
+	n := slices.IndexFunc(g.Members, func(m Member) bool { return m.InstanceID == id })
+	if n < 0 {
+		return nil
+	}
+	return &g.Members[n]
+}
+
+func (g *Group) count(states ...LifecycleState) int {
+	n := 0
+	for _, m := range g.Members {
+		if slices.Contains(states, m.State) {
+			n++
+		}
+	}
+	return n
+}
+
+// ids lists the members to visit in a loop that may change the list.
+func (g *Group) ids() []string {
+	var out []string
+	for _, m := range g.Members {
+		out = append(out, m.InstanceID)
+	}
+	return out
+}
+
+func (w *world) memberOf(id string) (*Group, *Member) {
+	for _, name := range slices.Sorted(maps.Keys(w.groups)) {
+		if m := w.groups[name].member(id); m != nil {
+			return w.groups[name], m
+		}
+	}
+	return nil, nil
+}
+
+func (w *world) findMember(id string) (*Group, *Member, error) {
+	g, m := w.memberOf(id)
+	if m == nil {
+		return nil, nil, invalid("Instance Id not found - No managed instance found for instance ID: %s", id)
+	}
+	return g, m, nil
+}
+
+// DescribeAutoScalingInstances returns the members with these ids, or all, by group and launch; an unknown id is no error.
+func (c *Cloud) DescribeAutoScalingInstances(ids []string) ([]Member, error) {
+	return read(c, "autoscaling:DescribeAutoScalingInstances", func(w *world) ([]Member, error) {
+		var out []Member
+		for _, name := range slices.Sorted(maps.Keys(w.groups)) {
+			for _, m := range w.groups[name].Members {
+				if len(ids) == 0 || slices.Contains(ids, m.InstanceID) {
+					out = append(out, m)
+				}
+			}
+		}
+		return out, nil
+	})
+}
+
+// TerminateInstanceInAutoScalingGroup takes one instance out of its group, scale-in protection and a suspended Terminate process
+// notwithstanding. Without decrement the group launches another in its place.
+func (c *Cloud) TerminateInstanceInAutoScalingGroup(id string, decrement bool) (out Activity, err error) {
+	err = c.write("autoscaling:TerminateInstanceInAutoScalingGroup", func() error {
+		g, m, err := c.w.findMember(id)
+		switch {
+		case err != nil:
+			return err
+		case m.State == Terminating:
+			return refuse("ScalingActivityInProgress", "Scaling activity %s is in progress and blocks this action", m.ending)
+		case decrement && g.Desired <= g.Min:
+			return invalid("Currently, desiredSize equals minSize (%d). Terminating instance without replacement will violate group's min size constraint. "+
+				"Either set shouldDecrementDesiredCapacity flag to false or lower group's min size.", g.Min)
+		}
+		cause := c.at("instance %s was taken out of service in response to a user request.", id)
+		if decrement {
+			cause = c.at("instance %s was taken out of service in response to a user request, shrinking the capacity from %d to %d.", id, g.Desired, g.Desired-1)
+			g.Desired--
+		} else {
+			g.replace++
+		}
+		out = c.takeOut(g, id, cause)
+		return nil
+	})
+	return out, err
+}
+
+// SetInstanceHealth marks a member healthy or not; an unhealthy one is replaced. With respectGrace an unhealthy mark is ignored
+// while the group's grace period runs for it.
+func (c *Cloud) SetInstanceHealth(id string, healthy, respectGrace bool) error {
+	return c.write("autoscaling:SetInstanceHealth", func() error {
+		g, m, err := c.w.findMember(id)
+		if err != nil {
+			return err
+		}
+		if !healthy && respectGrace && !m.graceOver && g.HealthCheckGrace > 0 {
+			return nil
+		}
+		m.Unhealthy, m.ill = !healthy, "a user health-check"
+		c.changed(g)
+		return nil
+	})
+}
+
+// SetInstanceProtection protects members from scale-in, or no longer.
+func (c *Cloud) SetInstanceProtection(group string, ids []string, protected bool) error {
+	return c.write("autoscaling:SetInstanceProtection", func() error {
+		g, err := c.w.findGroup(group)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			m := g.member(id)
+			if m == nil {
+				return invalid("The instance %s is not part of Auto Scaling group %s.", id, group)
+			}
+			if m.State != InService {
+				return invalid("The instance %s is not in InService or EnteringStandby or Standby.", id)
+			}
+		}
+		for _, id := range ids {
+			g.member(id).Protected = protected
+		}
+		c.changed(g)
+		return nil
+	})
+}
+
+// memberRunning brings a new instance into service. A Pending:Wait will stand before this.
+func (c *Cloud) memberRunning(i *Instance) {
+	g, m := c.w.memberOf(i.ID)
+	if m == nil || m.State != LifecyclePending {
+		return
+	}
+	m.State = InService
+	c.progress(g, m.launching, Successful, 100)
+	if !g.suspended(AddToLoadBalancer) {
+		for _, arn := range g.TargetGroups {
+			c.register(c.w.targets[arn], TargetID{ID: i.ID})
+		}
+	}
+	c.after(g.HealthCheckGrace, func() {
+		if g, m := c.w.memberOf(i.ID); m != nil {
+			m.graceOver = true
+			c.wake(g)
+		}
+	})
+	c.changed(g)
+}
+
+// takeOut begins the end of a member: out of the load balancers first, then, when nothing of it is left there, off. A
+// Terminating:Wait will stand between.
+func (c *Cloud) takeOut(g *Group, id, cause string) Activity {
+	m := g.member(id)
+	if m.State == LifecyclePending {
+		c.progress(g, m.launching, Cancelled, 100)
+	}
+	a := c.record(g, Activity{
+		Instance: id, Zone: m.Zone, Description: "Terminating EC2 instance: " + id, Cause: cause, Status: InProgress,
+	})
+	m.State, m.ending = Terminating, a.ID
+	c.changed(g)
+	c.eachTarget(id, func(tg *TargetGroup, t *Target) {
+		if slices.Contains(g.TargetGroups, tg.ARN) {
+			c.deregister(tg, t)
+		}
+	})
+	if c.targetsOf(id, g.TargetGroups) > 0 {
+		c.progress(g, a.ID, WaitingForELBDraining, 50)
+		a.Status, a.Progress = WaitingForELBDraining, 50
+		return a
+	}
+	c.switchOff(g, id)
+	return a
+}
+
+// switchOff ends the machine of a member whose draining is over.
+func (c *Cloud) switchOff(g *Group, id string) {
+	m := g.member(id)
+	if m == nil || m.stopping {
+		return
+	}
+	m.stopping = true
+	c.progress(g, m.ending, InProgress, 60)
+	i, ok := c.w.instances[id]
+	if !ok || i.State == Terminated {
+		c.dropMember(g, id)
+		return
+	}
+	c.stop(i)
+}
+
+// dropMember ends the termination of a member, and of a group being deleted when it was the last.
+func (c *Cloud) dropMember(g *Group, id string) {
+	c.progress(g, g.member(id).ending, Successful, 100)
+	g.Members = slices.DeleteFunc(g.Members, func(m Member) bool { return m.InstanceID == id })
+	c.changed(g)
+	if g.Status != "" {
+		c.tend(g)
+	}
+}
+
+// memberStopping hears that a machine goes off, by whoever's wish.
+func (c *Cloud) memberStopping(i *Instance) {
+	if g, _ := c.w.memberOf(i.ID); g != nil {
+		c.wake(g)
+	}
+}
+
+// memberStopped hears that a machine is off.
+func (c *Cloud) memberStopped(i *Instance) {
+	switch g, m := c.w.memberOf(i.ID); {
+	case m == nil:
+	case m.stopping:
+		c.dropMember(g, i.ID)
+	default:
+		c.wake(g)
+	}
+}
+
+// targetChanged hears that a target is not what it was: the end of its draining lets a machine go off, its bad health may
+// condemn one.
+func (c *Cloud) targetChanged(tg *TargetGroup, t *Target) {
+	g, m := c.w.memberOf(t.ID)
+	if m == nil {
+		return
+	}
+	switch {
+	case m.State == Terminating && m.ending != "" && !m.stopping && c.targetsOf(t.ID, g.TargetGroups) == 0:
+		c.switchOff(g, t.ID)
+	case t.State == StateUnhealthy:
+		c.wake(g)
+	}
+}

@@ -1,0 +1,11 @@
+// Package wire puts the simulated AWS of package cloud on HTTP, in AWS's own protocols, so that aws-sdk-go-v2, the aws command
+// line and other people's tools talk to it unchanged: one endpoint for Auto Scaling, Elastic Load Balancing v2 and STS (the query
+// protocol) and EC2 (its own dialect of it).
+//
+// [Handler] is all there is to use. Requests are decoded by reflection into the SDK's own Input types and its Output types are
+// written out the same way, so that names and shapes cannot drift from the SDK's. Each action lists the fields it honours; a
+// request that sets another field, or calls another action, is answered NotSimulated rather than half obeyed.
+//
+// Signatures are not verified, so this must never listen where strangers can reach it. A request without any signature is
+// refused as AWS would, and an access key id that begins with EXPIRED gets ExpiredToken.
+package wire

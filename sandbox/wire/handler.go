@@ -1,0 +1,159 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"mime"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"drover.dev/sandbox/cloud"
+)
+
+// Options are what a front may have besides its cloud.
+type Options struct {
+	Log func(Call) // told of every request after it was answered; from several goroutines
+}
+
+// Call is one answered request. Code is empty if it went well, else AWS's error code.
+type Call struct {
+	Service, Action, Code string
+	Took                  time.Duration
+}
+
+// maxBody is far above AWS's largest request (user data of 16 KiB in base64) and protects the sandbox from mistakes.
+const maxBody = 1 << 20
+
+// Handler serves all services of c under one URL, whatever the path.
+func Handler(c *cloud.Cloud, opt Options) http.Handler { return &front{cloud: c, opt: opt} }
+
+type front struct {
+	cloud *cloud.Cloud
+	opt   Options
+	count atomic.Int64 // makes request ids
+}
+
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	a := answer{w: w, id: fmt.Sprintf("5a4db0c5-0000-4000-8000-%012x", f.count.Add(1))}
+	call := Call{}
+	call.Code = f.serve(&a, r, &call)
+	call.Took = time.Since(began)
+	if f.opt.Log != nil {
+		f.opt.Log(call)
+	}
+}
+
+// serve answers one request and returns the error code it answered with, if any.
+func (f *front) serve(a *answer, r *http.Request, call *Call) (code string) {
+	defer func() {
+		if p := recover(); p != nil {
+			code = a.fail(&cloud.Error{Code: "InternalFailure", Message: fmt.Sprintf("the drover sandbox broke in %s of %s: %v", call.Action, call.Service, p), Status: 500})
+		}
+	}()
+	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); strings.HasPrefix(kind, "application/x-amz-json") {
+		a.dialect = json1
+	}
+	form, err := readForm(r)
+	if err != nil {
+		return a.fail(err)
+	}
+	key, service := credential(r, form)
+	call.Service, call.Action = service, form.Get("Action")
+	svc := serviceOf(service, form.Get("Version"))
+	if svc != nil {
+		call.Service, a.service, a.dialect = svc.name, svc, svc.dialect
+	}
+	switch {
+	case key == "":
+		return a.fail(&cloud.Error{Code: "MissingAuthenticationToken", Message: "Request is missing Authentication Token", Status: 403})
+	case strings.HasPrefix(key, "EXPIRED"):
+		return a.fail(&cloud.Error{Code: "ExpiredToken", Message: "The security token included in the request is expired", Status: 403})
+	case svc == nil:
+		return a.fail(notSimulated(fmt.Sprintf("the service %q", service)))
+	case call.Action == "":
+		return a.fail(&cloud.Error{Code: "MissingAction", Message: "The request is missing an action or a required parameter", Status: 400})
+	}
+	a.action = call.Action
+	act, ok := svc.actions[call.Action]
+	if !ok {
+		return a.fail(notSimulated(call.Action + " of " + svc.name))
+	}
+	delete(form, "Action")
+	delete(form, "Version")
+	in, set, err := decode(form, act.in, svc.dialect)
+	if err != nil {
+		return a.fail(err)
+	}
+	if err := act.refuse(set, call.Action); err != nil {
+		return a.fail(err)
+	}
+	out, err := act.run(f.cloud, in)
+	if err != nil {
+		return a.fail(err)
+	}
+	a.success(out)
+	return ""
+}
+
+func notSimulated(what string) error {
+	return &cloud.Error{Code: "NotSimulated", Message: "the drover sandbox does not simulate " + what, Status: 400}
+}
+
+// readForm returns the parameters of a request: of the body, and of the URL for those who use GET.
+func readForm(r *http.Request) (url.Values, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
+	if err != nil {
+		var large *http.MaxBytesError
+		if errors.As(err, &large) {
+			return nil, &cloud.Error{Code: "RequestEntityTooLarge", Message: fmt.Sprintf("The request body exceeds %d bytes", maxBody), Status: 413}
+		}
+		return nil, malformed("The request body could not be read: %v", err)
+	}
+	form, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, malformed("The query string could not be read: %v", err)
+	}
+	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "" && kind != "application/x-www-form-urlencoded" {
+		return form, nil // another protocol; the service it is meant for will be refused by name
+	}
+	posted, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, malformed("The request body could not be read as a form: %v", err)
+	}
+	maps.Copy(form, posted)
+	return form, nil
+}
+
+func malformed(format string, args ...any) error {
+	return &cloud.Error{Code: "MalformedQueryString", Message: fmt.Sprintf(format, args...), Status: 400}
+}
+
+var scope = regexp.MustCompile(`Credential=([^/,\s]+)/\d+/[^/]+/([^/]+)/aws4_request`)
+
+// credential finds who signed the request for which service, in the Authorization header or, in a presigned URL, in the query;
+// an empty key means nobody did.
+func credential(r *http.Request, form url.Values) (key, service string) {
+	signed := r.Header.Get("Authorization")
+	if c := form.Get("X-Amz-Credential"); c != "" {
+		signed = "Credential=" + c
+		for k := range form {
+			if strings.HasPrefix(k, "X-Amz-") {
+				delete(form, k)
+			}
+		}
+	}
+	if m := scope.FindStringSubmatch(signed); m != nil {
+		return m[1], m[2]
+	}
+	if signed != "" {
+		return "unreadable", ""
+	}
+	return "", ""
+}

@@ -1,0 +1,80 @@
+package wire
+
+import (
+	"slices"
+	"strings"
+
+	"drover.dev/sandbox/cloud"
+)
+
+// dialect is how a service writes requests and answers.
+type dialect int
+
+const (
+	query dialect = iota // AWS query: lists as X.member.1, answers wrapped in <ActionResponse><ActionResult>
+	ec2q                 // EC2 query: lists as X.1 under names of their own, lower-camel answers with <item>
+	json1                // known only so far that services which speak it can be refused readably
+)
+
+// service is one AWS service: its name in credential scopes, its API version, and what of it is simulated.
+type service struct {
+	name    string
+	version string
+	xmlns   string
+	dialect dialect
+	actions map[string]action
+}
+
+var services = []*service{
+	{"autoscaling", "2011-01-01", "http://autoscaling.amazonaws.com/doc/2011-01-01/", query, autoscalingActions},
+	{"ec2", "2016-11-15", "http://ec2.amazonaws.com/doc/2016-11-15/", ec2q, ec2Actions},
+	{"elasticloadbalancing", "2015-12-01", "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/", query, elbActions},
+	{"sts", "2011-06-15", "https://sts.amazonaws.com/doc/2011-06-15/", query, stsActions},
+}
+
+// serviceOf finds a service by the name in the credential scope, or by version for those who sign for something else.
+func serviceOf(name, version string) *service {
+	for _, s := range services {
+		if s.name == name && (version == "" || version == s.version) {
+			return s
+		}
+	}
+	for _, s := range services {
+		if s.version == version {
+			return s
+		}
+	}
+	return nil
+}
+
+// action is one simulated action. run makes exactly one call of the cloud, so that a fault strikes once.
+type action struct {
+	in      func() any // a new Input
+	honours []string   // paths of Input fields, "Filters" or "Overrides.InstanceType"; a path covers what is below it
+	run     func(c *cloud.Cloud, in any) (any, error)
+}
+
+// on makes an action of a typed function; honours is a list of paths separated by space.
+func on[In, Out any](honours string, run func(*cloud.Cloud, *In) (*Out, error)) action {
+	return action{
+		in:      func() any { return new(In) },
+		honours: strings.Fields(honours),
+		run: func(c *cloud.Cloud, in any) (any, error) {
+			out, err := run(c, in.(*In))
+			if err != nil {
+				return nil, err
+			}
+			return out, nil
+		},
+	}
+}
+
+// refuse answers for the first field that was set and is not honoured.
+func (a action) refuse(set []string, name string) error {
+	for _, path := range set {
+		if !slices.ContainsFunc(a.honours, func(h string) bool { return path == h || strings.HasPrefix(path, h+".") }) {
+			return cloud.NotSimulated(path, name)
+		}
+	}
+	return nil
+}
