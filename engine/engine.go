@@ -56,7 +56,7 @@ type Note struct {
 var ErrDiverged = errors.New("the world left the plan")
 
 const (
-	actAtOnce = 16               // actions in flight
+	actAtOnce = 16 // actions in flight
 	actWithin = 15 * time.Second
 	lag       = 30 * time.Second // how long an action's effect may stay invisible before it is asked for again
 	retryMin  = time.Second

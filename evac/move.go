@@ -33,9 +33,7 @@ func (v *tick) move() {
 	for _, e := range open {
 		going = append(going, v.evictions(e, unfit[e] != "", newRoom(v.s, v.leaving))...)
 	}
-	for _, e := range shut {
-		v.hold("node "+e.Name(), "waits for room: %s", unfit[e])
-	}
+	v.holdShut(shut, unfit)
 	if len(going) == 0 {
 		return
 	}
@@ -44,6 +42,17 @@ func (v *tick) move() {
 	}
 	for _, a := range v.openLanes(going) {
 		v.do(a)
+	}
+}
+
+// holdShut says why nodes wait. While new capacity is on its way one sentence is enough for all of them.
+func (v *tick) holdShut(shut []*exit, unfit map[*exit]string) {
+	if len(shut) > 1 && v.capacityComing() {
+		v.hold(fmt.Sprintf("%d nodes", len(shut)), "wait for room on new nodes, the first of them %s", shut[0].Name())
+		return
+	}
+	for _, e := range shut {
+		v.hold("node "+e.Name(), "waits for room: %s", unfit[e])
 	}
 }
 

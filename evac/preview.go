@@ -15,7 +15,7 @@ type Forecast struct {
 	Moves  map[string]int // moves per workload
 	Events []Event        // every action, with its moment
 	Stuck  []fleet.Hold   // why it would not finish, when it would not
-	Peak   int            // most instances at once over all groups, those being closed left out
+	Peak   int            // most instances at once over the plan's groups, those being closed left out
 }
 
 // Event is an action at a moment after the start.
@@ -41,7 +41,7 @@ func Preview(p Plan, s fleet.Snapshot) Forecast {
 	w.estimate()
 	for ticks := 0; ticks < maxTicks; ticks++ {
 		step := Next(p, w.s)
-		w.out.Peak = max(w.out.Peak, w.instances())
+		w.out.Peak = max(w.out.Peak, w.instances(&p))
 		if step.Diverged != "" {
 			w.out.Stuck = []fleet.Hold{{Subject: "plan", Reason: step.Diverged}}
 			return w.out
@@ -343,9 +343,12 @@ func (w *preview) remove(a fleet.Action) {
 	w.s.Pods = slices.DeleteFunc(w.s.Pods, func(p fleet.Pod) bool { return p.Node == a.Node && a.Node != "" })
 }
 
-func (w *preview) instances() int {
+func (w *preview) instances(p *Plan) int {
 	n := 0
 	for i := range w.s.Groups {
+		if p.Group(w.s.Groups[i].Name) == nil {
+			continue
+		}
 		for j := range w.s.Groups[i].Instances {
 			if !w.s.Groups[i].Instances[j].Leaving() {
 				n++

@@ -97,7 +97,7 @@ func configure(o Options) (*options.KubeletServer, error) {
 
 	c.CgroupsPerQOS, c.EnforceNodeAllocatable, c.CPUCFSQuota = false, nil, false
 	c.FailSwapOn = false
-	c.EvictionHard, c.EvictionSoft = nil, nil
+	c.EvictionHard, c.EvictionSoft, c.LocalStorageCapacityIsolation = nil, nil, false
 	c.ImageGCHighThresholdPercent = 100
 
 	c.EnableServer, c.Address, c.Port, c.HealthzPort = true, o.IP.String(), kubeletPort, 0

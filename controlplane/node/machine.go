@@ -80,10 +80,9 @@ func (containerManager) NewPodContainerManager() cm.PodContainerManager {
 	return podCgroups{cm.NewStubContainerManager().NewPodContainerManager()}
 }
 
-// podCgroups says that no limit is in force, where the stub has an error for each
-// look at a pod.
+// podCgroups knows of no limits, where the stub has an error for each look at a pod.
 type podCgroups struct{ cm.PodContainerManager }
 
 func (podCgroups) GetPodCgroupConfig(*corev1.Pod, corev1.ResourceName) (*cm.ResourceConfig, error) {
-	return &cm.ResourceConfig{}, nil
+	return nil, nil
 }

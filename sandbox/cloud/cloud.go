@@ -17,6 +17,8 @@ type Cloud struct {
 	mu       sync.Mutex
 	w        *world // the truth
 	seen     *world // what Describe calls show; the truth itself unless reads lag
+	commits  int
+	seenAt   int // the commit that seen shows
 	ids      *rand.Rand
 	dice     *rand.Rand // kept apart from ids, so that a new kind of id changes no choice
 	faults   faults
@@ -127,11 +129,14 @@ func (c *Cloud) commit() {
 	if lag <= 0 {
 		return
 	}
-	then := c.w.clone()
+	c.commits++
+	then, at := c.w.clone(), c.commits
 	c.clock.AfterFunc(lag, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.seen = then
+		if at > c.seenAt { // a real clock may call back out of order
+			c.seen, c.seenAt = then, at
+		}
 	})
 }
 

@@ -56,7 +56,7 @@ type container struct {
 }
 
 func newContainer(p *pod, spec *corev1.Container, role role) *container {
-	return &container{p: p, spec: spec, role: role, up: make(chan struct{})}
+	return &container{p: p, spec: spec, role: role, up: make(chan struct{}), state: waiting("ContainerCreating", "")}
 }
 
 func (c *container) hasBeenUp() bool {

@@ -42,9 +42,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	// A process pod of these tests may be this very program: see workload_test.go.
-	if len(os.Args) > 1 && workloads[os.Args[1]] != nil {
-		workloads[os.Args[1]](os.Args[2:])
+	if runWorkload() { // see workload_test.go
 		return
 	}
 	code := m.Run()
