@@ -56,6 +56,7 @@ func (s *simulation) start(ended func(exit)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.listen(); err != nil {
+		s.close()
 		return err
 	}
 	s.running, s.ended = true, ended
@@ -118,11 +119,15 @@ func (s *simulation) end(e exit) {
 	if !first {
 		return
 	}
+	s.close()
+	s.ended(e)
+	close(s.gone)
+}
+
+func (s *simulation) close() {
 	for _, server := range s.servers {
 		server.Close()
 	}
-	s.ended(e)
-	close(s.gone)
 }
 
 func (s *simulation) exec([]string, time.Duration, *bytes.Buffer, *bytes.Buffer) (int, error) {

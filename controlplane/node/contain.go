@@ -52,7 +52,7 @@ func settleIn(data string) error {
 	if err := syscall.Mount(data, inside, "", syscall.MS_BIND, ""); err != nil {
 		return fmt.Errorf("mount %s at %s: %w", data, inside, err)
 	}
-	for _, dir := range []string{"kubelet", "containers", "logs", "pki", "manifests"} {
+	for _, dir := range []string{"kubelet", "containers", "logs", "pki"} {
 		if err := os.MkdirAll(filepath.Join(inside, dir), 0o700); err != nil {
 			return err
 		}

@@ -89,7 +89,6 @@ func configure(o Options) (*options.KubeletServer, error) {
 	c.RegisterWithTaints = o.Taints
 	c.MaxPods = int32(o.Pods)
 	c.PodLogsDir = filepath.Join(inside, "logs")
-	c.StaticPodPath = filepath.Join(inside, "manifests")
 	c.ClusterDNS, c.ClusterDomain = []string{clusterDNS}, "cluster.local"
 	c.SerializeImagePulls = false
 	c.RegistryPullQPS = 0

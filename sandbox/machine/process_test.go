@@ -149,7 +149,7 @@ func TestEnvironmentAndVolumes(t *testing.T) {
 		echo "$IP $HOST $NODE $NAME $NOTE $COLOR $PASSWORD $MISSING. $URL $LITERAL $0 $1"
 		cat /etc/conf/renamed /etc/secret/PASSWORD; echo; cat /etc/pod/labels; echo
 		echo data > /data/file; echo host > /host/file; echo sub > /data/deep/file
-		cat $SANDBOX_MOUNT_MY_DATA/file --no-such 2>/dev/null; pwd`, func(spec *corev1.PodSpec) {
+		cat $SANDBOX_MOUNT_MY_DATA/file; pwd`, func(spec *corev1.PodSpec) {
 		local := corev1.LocalObjectReference{}
 		named := func(n string) corev1.LocalObjectReference { local.Name = n; return local }
 		c := &spec.Containers[0]
@@ -319,7 +319,8 @@ func (s *shed) allEnd(pids []int) {
 	}
 }
 
-const family = `sh -c 'trap "" TERM; echo $$; while :; do sleep 0.05; done' & echo $$; wait`
+// In a pod's command $$ is an escaped $, for the kubelet too.
+const family = `sh -c 'trap "" TERM; echo $$$$; while :; do sleep 0.05; done' & echo $$$$; wait`
 
 func TestKillEndsTheWholeGroupAtOnce(t *testing.T) {
 	s := newShed(t)
@@ -334,7 +335,7 @@ func TestKillEndsTheWholeGroupAtOnce(t *testing.T) {
 
 func TestWhatAContainerLeavesBehindEndsWithIt(t *testing.T) {
 	s := newShed(t)
-	s.create(aProcess(`sh -c 'trap "" TERM; echo $$; while :; do sleep 0.05; done' & while ! grep -q . /dev/null; do sleep 0.2; exit 4; done`, nil))
+	s.create(aProcess(`sh -c 'trap "" TERM; echo $$$$; while :; do sleep 0.05; done' & while ! grep -q . /dev/null; do sleep 0.2; exit 4; done`, nil))
 	pids := s.pids(1)
 	s.until("the end", func(p *corev1.Pod) bool { return describe(p) == "Failed c=Error(4)" })
 	s.allEnd(pids)

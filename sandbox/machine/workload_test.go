@@ -37,7 +37,7 @@ func serveSandbox(args []string) error {
 	if _, err := m.Boot(Spec{Name: "n1", InstanceID: "i-1", Zone: "a", InstanceType: "m5.large", NodeIP: "127.57.2.1"}); err != nil {
 		return err
 	}
-	if _, err := client.CoreV1().Pods("default").Create(context.Background(), aProcess("echo $$; exec sleep 1000", nil), metav1.CreateOptions{}); err != nil {
+	if _, err := client.CoreV1().Pods("default").Create(context.Background(), aProcess("echo $$$$; exec sleep 1000", nil), metav1.CreateOptions{}); err != nil {
 		return err
 	}
 	select {} // until killed

@@ -117,7 +117,7 @@ func (p *Plane) startKubelet(ctx context.Context, opt KubeletOptions) (*Kubelet,
 	if err := os.MkdirAll(opt.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	unclaim, err := claimPodCIDR(&opt)
+	unclaim, err := p.claim(ctx, &opt)
 	if err != nil {
 		return nil, err
 	}
@@ -240,11 +240,8 @@ func joinTaints(taints []corev1.Taint) string {
 func (k *Kubelet) end(reason error) {
 	k.endOnce.Do(func() {
 		k.child.kill() // returns after the last process of its PID namespace
-		ctx, cancel := context.WithTimeout(context.Background(), cleanWithin)
-		defer cancel()
-		cmd := exec.CommandContext(ctx, k.binary, "kubelet-clean", "--data="+k.opt.Dir)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			reason = errors.Join(reason, fmt.Errorf("clean up after kubelet %s: %w: %s", k.opt.Name, err, out))
+		if err := cleanKubelet(context.Background(), k.binary, k.opt.Dir); err != nil {
+			reason = errors.Join(reason, err)
 		}
 		k.unclaim()
 		k.err = reason
@@ -253,9 +250,45 @@ func (k *Kubelet) end(reason error) {
 	<-k.done
 }
 
-// claimPodCIDR completes the addresses of a machine: the pod network is its own on
-// this host until unclaimed, or the end of this process.
-func claimPodCIDR(o *KubeletOptions) (unclaim func(), err error) {
+// cleanKubelet removes what a kubelet that no longer runs has left in the network.
+func cleanKubelet(ctx context.Context, binary, dir string) error {
+	ctx, cancel := context.WithTimeout(ctx, cleanWithin)
+	defer cancel()
+	if out, err := exec.CommandContext(ctx, binary, "kubelet-clean", "--data="+dir).CombinedOutput(); err != nil {
+		return fmt.Errorf("clean up after the kubelet of %s: %w: %s", dir, err, out)
+	}
+	return nil
+}
+
+// claim makes a folder and a pod network the machine's own, until unclaimed or the
+// end of this process. If that end was sudden, the next claim cleans up.
+func (p *Plane) claim(ctx context.Context, o *KubeletOptions) (unclaim func(), err error) {
+	leaveDir, err := tryLock(filepath.Join(o.Dir, "lock"))
+	if err != nil {
+		return nil, fmt.Errorf("%s is in use by another kubelet: %w", o.Dir, err)
+	}
+	file, leaveNetwork, err := claimPodCIDR(o)
+	if err != nil {
+		leaveDir()
+		return nil, err
+	}
+	unclaim = func() { leaveNetwork(); leaveDir() }
+	if last, err := os.ReadFile(file); err == nil && len(last) > 0 {
+		if err := cleanKubelet(ctx, p.opt.Binary, string(last)); err != nil {
+			unclaim()
+			return nil, err
+		}
+	}
+	if err := os.WriteFile(file, []byte(o.Dir), 0o600); err != nil {
+		unclaim()
+		return nil, fmt.Errorf("claim pod network: %w", err)
+	}
+	return func() { os.Truncate(file, 0); unclaim() }, nil
+}
+
+// claimPodCIDR completes the addresses of a machine, and locks the file that
+// stands for its pod network.
+func claimPodCIDR(o *KubeletOptions) (file string, leave func(), err error) {
 	candidates := []netip.Prefix{o.PodCIDR}
 	if !o.PodCIDR.IsValid() {
 		candidates = nil
@@ -264,20 +297,21 @@ func claimPodCIDR(o *KubeletOptions) (unclaim func(), err error) {
 		}
 	}
 	for _, prefix := range candidates {
-		unclaim, err = tryLock(filepath.Join(podLocks, prefix.Addr().String()+".lock"))
+		file = filepath.Join(podLocks, prefix.Addr().String()+".lock")
+		leave, err = tryLock(file)
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("claim pod network %s: %w", prefix, err)
+			return "", nil, fmt.Errorf("claim pod network %s: %w", prefix, err)
 		}
 		o.PodCIDR = prefix
 		if !o.NodeIP.IsValid() {
 			o.NodeIP = prefix.Addr().Next()
 		}
-		return unclaim, nil
+		return file, leave, nil
 	}
-	return nil, fmt.Errorf("claim pod network: %d of %d in use by kubelets on this host: %w", len(candidates), len(candidates), err)
+	return "", nil, fmt.Errorf("claim pod network: all of %d in use by kubelets on this host: %w", len(candidates), err)
 }
 
 // KubeletSupported is nil if this machine can run kubelets, and else says why not.

@@ -31,7 +31,12 @@ func init() {
 	}
 	stop, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer cancel()
-	server := &http.Server{Addr: ":8080", Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := &http.Server{Addr: ":8080", Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if other := r.URL.Query().Get("ask"); other != "" {
+			text, err := get(other, "")
+			fmt.Fprint(w, text, err)
+			return
+		}
 		name, _ := os.Hostname()
 		fmt.Fprintf(w, "%s pid %d", name, os.Getpid())
 	})}
@@ -96,9 +101,12 @@ func TestKubeletRunsPodsAndDiesWhole(t *testing.T) {
 	t.Logf("pods ready after %s", time.Since(begin).Round(time.Millisecond))
 	for _, pod := range pods {
 		want := pod.Name + " pid 1"
-		if got, err := get(pod.Status.PodIP); err != nil || got != want {
+		if got, err := get(pod.Status.PodIP, ""); err != nil || got != want {
 			t.Errorf("pod %s at %s answers %q, %v, want %q", pod.Name, pod.Status.PodIP, got, err, want)
 		}
+	}
+	if got, err := get(pods[0].Status.PodIP, pods[1].Status.PodIP); err != nil || got != pods[1].Name+" pid 1<nil>" {
+		t.Errorf("pod %s asks pod %s: %q, %v", pods[0].Name, pods[1].Name, got, err)
 	}
 	checkLog(t, client, &pods[0])
 	checkGracefulEnd(t, client, &pods[0], data)
@@ -242,9 +250,10 @@ func readyPods(client *kubernetes.Clientset, namespace string, want int) ([]core
 	return ready, nil
 }
 
-func get(podIP string) (string, error) {
-	client := &http.Client{Timeout: 5 * time.Second}
-	response, err := client.Get("http://" + net.JoinHostPort(podIP, "8080"))
+// get asks a pod for its name, or for what it hears from another.
+func get(podIP, other string) (string, error) {
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}} // no proxy
+	response, err := client.Get("http://" + net.JoinHostPort(podIP, "8080") + "/?ask=" + other)
 	if err != nil {
 		return "", err
 	}

@@ -288,9 +288,11 @@ func (p *Plane) end(reason error) {
 		children, kubelets := p.children, p.kubelets
 		p.mu.Unlock()
 		close(p.stopping)
+		var machines sync.WaitGroup
 		for _, k := range kubelets {
-			k.Kill()
+			machines.Go(func() { k.Kill() }) // what it could not remove, its Err says
 		}
+		machines.Wait()
 		for i := len(children) - 1; i >= 0; i-- {
 			children[i].stop(stopPatience)
 		}

@@ -1,0 +1,38 @@
+# Drover. `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GO_FLAGS := -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+ARGS ?=
+TESTS ?= ./...
+
+.PHONY: help demo build controlplane test check golden tools clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: build ## rotate a group of six nodes under live traffic, in the sandbox (ARGS=--naive: what a script would do)
+	bin/drover sandbox demo rotate $(ARGS)
+
+build: ## bin/drover
+	@echo "Building bin/drover (the first time takes minutes: Kubernetes' and AWS's clients are large)" >&2
+	@go build $(GO_FLAGS) -o bin/drover ./cmd/drover
+
+controlplane: build ## the sandbox's control plane, into the user's cache
+	bin/drover sandbox build
+
+test: tools controlplane ## all tests, with end-to-end tests on the real control plane
+	go vet ./...
+	cd controlplane && go vet ./... && go test ./...
+	go test -p 1 -timeout 40m $(TESTS)
+
+check: ## the quick part: format, vet, and the tests that need no control plane
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these" >&2; exit 1; }
+	go vet ./...
+	go test . ./fleet ./depart ./evac ./engine ./aws ./kube ./sandbox/cloud ./sandbox/wire ./cmd/...
+
+tools: ## install what the tests need (Debian packages, when root)
+	@./.ci/tools
+
+clean: ## remove bin; the control plane's cache stays
+	rm -rf bin

@@ -1,0 +1,143 @@
+package drover_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "drover.dev"
+
+// arrows says which packages of ours each package may import. A package that is not listed here is a new wall: add it with its arrows, and
+// to ARCHITECTURE.md.
+var arrows = map[string][]string{
+	"fleet":            {},
+	"depart":           {"fleet"},
+	"evac":             {"fleet"},
+	"engine":           {"fleet", "evac"},
+	"kube":             {"fleet"},
+	"aws":              {"fleet"},
+	"sandbox/cloud":    {},
+	"sandbox/wire":     {"sandbox/cloud"},
+	"sandbox/plane":    {},
+	"sandbox/machine":  {},
+	"sandbox/balancer": {},
+	"sandbox/witness":  {},
+	"sandbox":          {"sandbox/cloud", "sandbox/wire", "sandbox/plane", "sandbox/machine", "sandbox/balancer"},
+	"cmd/drover":       {"*"},
+	"scenario":         {"*"},
+}
+
+// bans are imports that a layer must not have, each with its reason. The prefix of a package path is enough on both sides.
+var bans = []struct{ in, imports, why string }{
+	{"fleet", "", "fleet is the leaf: the standard library only"},
+	{"depart", "", "the mind thinks on snapshots: the standard library and fleet only"},
+	{"evac", "", "the mind thinks on snapshots: the standard library and fleet only"},
+	{"engine", "k8s.io/", "the engine owns small interfaces; Kubernetes is kube's"},
+	{"engine", "github.com/aws/", "the engine owns small interfaces; AWS is aws's"},
+	{"kube", "github.com/aws/", "hands know nothing of each other"},
+	{"aws", "k8s.io/", "hands know nothing of each other"},
+	{"sandbox/cloud", "", "the simulated AWS is a state machine: the standard library only"},
+	{"sandbox/cloud", "net/http", "the wire is sandbox/wire's"},
+}
+
+// pure packages decide; they must not be able to act, wait or look at a clock.
+var pure = []string{"fleet", "depart", "evac"}
+
+var impure = []string{"context", "net", "net/http", "os", "os/exec", "sync", "log", "log/slog", "math/rand", "math/rand/v2"}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+	GoFiles    []string
+	Dir        string
+	Doc        string
+}
+
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,GoFiles,Dir,Doc", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []pkg
+	d := json.NewDecoder(strings.NewReader(string(out)))
+	for {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func TestArrows(t *testing.T) {
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+		if name == "" {
+			continue // this test's own package
+		}
+		allowed, listed := arrows[name]
+		if !listed {
+			t.Errorf("package %s is not in the list of arrows", name)
+			continue
+		}
+		for _, i := range p.Imports {
+			ours, ok := strings.CutPrefix(i, module+"/")
+			if ok && !contains(allowed, "*") && !contains(allowed, ours) {
+				t.Errorf("%s imports %s: there is no such arrow", name, ours)
+			}
+		}
+		for _, b := range bans {
+			if name != b.in {
+				continue
+			}
+			for _, i := range p.Imports {
+				foreign := strings.Contains(strings.SplitN(i, "/", 2)[0], ".") && !strings.HasPrefix(i, module)
+				if b.imports == "" && foreign || b.imports != "" && strings.HasPrefix(i, b.imports) {
+					t.Errorf("%s imports %s: %s", name, i, b.why)
+				}
+			}
+		}
+	}
+}
+
+func TestMindIsPure(t *testing.T) {
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(p.ImportPath, module+"/")
+		if !contains(pure, name) {
+			continue
+		}
+		for _, i := range p.Imports {
+			if contains(impure, i) {
+				t.Errorf("%s imports %s: a decision must be repeatable from a snapshot alone", name, i)
+			}
+		}
+		out, err := exec.Command("grep", "-rnE", `time\.(Now|Since|Until|Sleep|After|NewTimer|NewTicker)\b`, "--include=*.go", "--exclude=*_test.go", p.Dir).CombinedOutput()
+		if err == nil {
+			t.Errorf("%s reads the clock; Now is a field of Snapshot:\n%s", name, out)
+		}
+	}
+}
+
+func TestEveryPackageSaysItsJob(t *testing.T) {
+	for _, p := range packages(t) {
+		if len(p.GoFiles) > 0 && p.Doc == "" {
+			t.Errorf("%s has no package comment", p.ImportPath)
+		}
+	}
+}
+
+func contains(list []string, s string) bool {
+	for _, v := range list {
+		if v == s {
+			return true
+		}
+	}
+	return false
+}

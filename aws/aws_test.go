@@ -1,0 +1,250 @@
+package aws_test
+
+import (
+	"context"
+	"errors"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"drover.dev/aws"
+	"drover.dev/fleet"
+	"drover.dev/sandbox/cloud"
+	"drover.dev/sandbox/wire"
+)
+
+var ctx = context.Background()
+
+// region is a simulated AWS on a virtual clock, reached over its own protocols.
+type region struct {
+	*testing.T
+	sim   *cloud.Cloud
+	clock *cloud.VirtualClock
+	hand  *aws.Cloud
+	arn   string
+	id    string // of the launch template
+}
+
+func newRegion(t *testing.T) *region {
+	r := &region{T: t, clock: cloud.NewVirtualClock(time.Date(2026, 11, 21, 20, 0, 0, 0, time.UTC))}
+	r.sim = cloud.New(cloud.Config{Clock: r.clock})
+	server := httptest.NewServer(wire.Handler(r.sim, wire.Options{}))
+	t.Cleanup(server.Close)
+	r.hand = r.connect(server.URL, "test")
+	tg, err := r.sim.CreateTargetGroup(cloud.TargetGroup{Name: "web", TargetType: "instance", Protocol: "HTTP", Port: 30080})
+	r.ok(err)
+	_, err = r.sim.ModifyTargetGroupAttributes(tg.ARN, map[string]string{"deregistration_delay.timeout_seconds": "20"})
+	r.ok(err)
+	lt, err := r.sim.CreateLaunchTemplate("web", "", cloud.TemplateData{ImageID: "ami-0a000000000000001", InstanceType: "m5.large"}, nil)
+	r.ok(err)
+	r.arn, r.id = tg.ARN, lt.ID
+	r.ok(r.sim.CreateAutoScalingGroup(cloud.Group{
+		Name: "web", Min: 2, Max: 6, Desired: 3, Zones: r.sim.Zones(), TargetGroups: []string{tg.ARN},
+		Source: cloud.Source{Template: cloud.TemplateSpec{ID: lt.ID, Version: "$Latest"}},
+	}))
+	r.clock.Advance(5 * time.Minute)
+	return r
+}
+
+func (r *region) connect(url, key string) *aws.Cloud {
+	return aws.New(sdk.Config{Region: r.sim.Region(), BaseEndpoint: &url, Credentials: credentials.NewStaticCredentialsProvider(key, "secret", ""),
+		RetryMaxAttempts: 1})
+}
+
+func (r *region) ok(err error) {
+	r.Helper()
+	if err != nil {
+		r.Fatal(err)
+	}
+}
+
+func (r *region) group() *fleet.Group {
+	r.Helper()
+	groups, err := r.hand.Groups(ctx, []string{"web"})
+	r.ok(err)
+	if len(groups) != 1 {
+		r.Fatalf("%d groups", len(groups))
+	}
+	return &groups[0]
+}
+
+func (r *region) act(a fleet.Action) {
+	r.Helper()
+	a.Group = "web"
+	r.ok(r.hand.Act(ctx, a))
+}
+
+func TestGroup(t *testing.T) {
+	r := newRegion(t)
+	g := r.group()
+	if g.Min != 2 || g.Max != 6 || g.Desired != 3 || len(g.Instances) != 3 || len(g.Zones) != 3 {
+		t.Errorf("group %+v", g)
+	}
+	if got, want := g.Wants[0].String(), "launch template web:1"; got != want {
+		t.Errorf("wants %q, want %q: $Latest is to be a number", got, want)
+	}
+	if tg := g.Targets[0]; tg.Name != "web" || tg.Delay != 20*time.Second || tg.Warmup == 0 {
+		t.Errorf("target group %+v", tg)
+	}
+	for _, in := range g.Instances {
+		if in.Lifecycle != fleet.InService || !in.Template.Same(g.Wants[0]) || in.Target(r.arn) != fleet.TargetHealthy {
+			t.Errorf("instance %+v", in)
+		}
+		if in.Launched.IsZero() {
+			t.Errorf("instance %s: no launch time", in.ID)
+		}
+	}
+	_, _, err := r.sim.CreateLaunchTemplateVersion(r.id, "", "$Latest", "", cloud.TemplateData{ImageID: "ami-0a000000000000002"})
+	r.ok(err)
+	if got, want := r.group().Wants[0].String(), "launch template web:2"; got != want {
+		t.Errorf("wants %q, want %q", got, want)
+	}
+}
+
+func TestMixedInstancesPolicy(t *testing.T) {
+	r := newRegion(t)
+	arm, err := r.sim.CreateLaunchTemplate("arm", "", cloud.TemplateData{ImageID: "ami-0a000000000000003"}, nil)
+	r.ok(err)
+	r.ok(r.sim.CreateAutoScalingGroup(cloud.Group{Name: "mixed", Max: 2, Zones: r.sim.Zones(), Source: cloud.Source{Mixed: &cloud.Mixed{
+		Template:  cloud.TemplateSpec{ID: r.id, Version: "$Default"},
+		Overrides: []cloud.Override{{InstanceType: "m5.large"}, {InstanceType: "m6g.large", Template: cloud.TemplateSpec{ID: arm.ID, Version: "1"}}},
+	}}}))
+	groups, err := r.hand.Groups(ctx, []string{"mixed"})
+	r.ok(err)
+	w := groups[0].Wants
+	if len(w) != 2 || w[0].String() != "launch template web:1" || !w[0].Fits("m5.large") || w[0].Fits("m6g.large") || w[1].String() != "launch template arm:1" || !w[1].Fits("m6g.large") {
+		t.Errorf("wants %+v", w)
+	}
+}
+
+func TestLaunchConfiguration(t *testing.T) {
+	r := newRegion(t)
+	r.ok(r.sim.CreateLaunchConfiguration("old-way", cloud.TemplateData{ImageID: "ami-0a000000000000004", InstanceType: "m5.large"}))
+	r.ok(r.sim.CreateAutoScalingGroup(cloud.Group{Name: "lc", Max: 2, Zones: r.sim.Zones(), Source: cloud.Source{Configuration: "old-way"}}))
+	groups, err := r.hand.Groups(ctx, []string{"lc"})
+	r.ok(err)
+	if got := groups[0].Wants[0].String(); got != "launch configuration old-way" {
+		t.Error(got)
+	}
+}
+
+func TestJournalIsReadBackAndForgotten(t *testing.T) {
+	r := newRegion(t)
+	m := fleet.GroupMark{Run: "r-1", At: time.Date(2026, 11, 21, 20, 0, 0, 0, time.UTC), Criterion: "outdated", Desired: 3, From: 3, Set: 5, Left: 3, Surge: 2, Suspended: []string{fleet.AZRebalance}}
+	r.act(fleet.Action{Verb: fleet.Journal, Mark: &m})
+	if got := r.group().Mark; got == nil || !got.Equal(m) {
+		t.Errorf("read back %v, wrote %v", got, m)
+	}
+	r.act(fleet.Action{Verb: fleet.Forget})
+	if got := r.group().Mark; got != nil {
+		t.Errorf("still there: %v", got)
+	}
+}
+
+func TestUnreadableJournalIsAnError(t *testing.T) {
+	r := newRegion(t)
+	r.ok(r.sim.CreateOrUpdateTags([]cloud.GroupTag{{Group: "web", Key: "drover.dev/rotation", Value: "v9 whatever"}}))
+	_, err := r.hand.Groups(ctx, []string{"web"})
+	if err == nil || !strings.Contains(err.Error(), "group web: tag drover.dev/rotation") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestProcesses(t *testing.T) {
+	r := newRegion(t)
+	for range 2 { // twice: already so is success
+		r.act(fleet.Action{Verb: fleet.Suspend, Process: fleet.AZRebalance})
+		if !r.group().IsSuspended(fleet.AZRebalance) {
+			t.Error("not suspended")
+		}
+	}
+	for range 2 {
+		r.act(fleet.Action{Verb: fleet.Resume, Process: fleet.AZRebalance})
+		if len(r.group().Suspended) > 0 {
+			t.Error("not resumed")
+		}
+	}
+}
+
+func TestResizeExpectsWhatWasDecidedOn(t *testing.T) {
+	r := newRegion(t)
+	for range 2 {
+		r.act(fleet.Action{Verb: fleet.Resize, From: 3, To: 5})
+	}
+	if g := r.group(); g.Desired != 5 {
+		t.Errorf("desired %d", g.Desired)
+	}
+	err := r.hand.Act(ctx, fleet.Action{Verb: fleet.Resize, Group: "web", From: 3, To: 4})
+	var refused *fleet.Refused
+	if !errors.As(err, &refused) || r.group().Desired != 5 {
+		t.Errorf("somebody else's 5 was not respected: %v", err)
+	}
+}
+
+func TestTerminateTakesExactlyThatOneOnce(t *testing.T) {
+	r := newRegion(t)
+	id := r.group().Instances[1].ID
+	for range 3 {
+		r.act(fleet.Action{Verb: fleet.Terminate, Instance: id})
+		r.clock.Advance(10 * time.Second)
+	}
+	r.clock.Advance(5 * time.Minute)
+	g := r.group()
+	if g.Desired != 2 || len(g.Instances) != 2 || g.Instance(id) != nil {
+		t.Errorf("desired %d, %d instances, %s there: %v", g.Desired, len(g.Instances), id, g.Instance(id) != nil)
+	}
+	r.act(fleet.Action{Verb: fleet.Terminate, Instance: id}) // long gone: already so
+	if g := r.group(); g.Desired != 2 {
+		t.Errorf("desired %d after asking again", g.Desired)
+	}
+}
+
+func TestDeregister(t *testing.T) {
+	r := newRegion(t)
+	id := r.group().Instances[0].ID
+	for range 2 {
+		r.act(fleet.Action{Verb: fleet.Deregister, Instance: id, Target: r.arn})
+		if got := r.group().Instance(id).Target(r.arn); got != fleet.TargetDraining {
+			t.Errorf("target is %s", got)
+		}
+	}
+	r.clock.Advance(time.Minute)
+	if got := r.group().Instance(id).Target(r.arn); got != fleet.TargetUnused {
+		t.Errorf("target is %s after the delay", got)
+	}
+	r.act(fleet.Action{Verb: fleet.Deregister, Instance: id, Target: r.arn})
+}
+
+func TestCredentials(t *testing.T) {
+	r := newRegion(t)
+	r.sim.ExpireCredentials(true)
+	_, _, err := r.hand.Account(ctx)
+	var fatal *fleet.Fatal
+	if !errors.As(err, &fatal) || !strings.Contains(err.Error(), "renew them") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestThrottlingIsNoFailure(t *testing.T) {
+	r := newRegion(t)
+	r.sim.Throttle("SuspendProcesses", 1)
+	err := r.hand.Act(ctx, fleet.Action{Verb: fleet.Suspend, Group: "web", Process: fleet.AZRebalance})
+	var refused *fleet.Refused
+	if !errors.As(err, &refused) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestGroupOf(t *testing.T) {
+	r := newRegion(t)
+	if name, err := r.hand.GroupOf(ctx, r.group().Instances[0].ID); err != nil || name != "web" {
+		t.Errorf("%q, %v", name, err)
+	}
+	if name, err := r.hand.GroupOf(ctx, "i-00000000000000000"); err != nil || name != "" {
+		t.Errorf("%q, %v", name, err)
+	}
+}
