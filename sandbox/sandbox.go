@@ -71,6 +71,7 @@ type World struct {
 	Endpoint string // URL of AWS
 
 	client   kubernetes.Interface
+	network  *network
 	server   *http.Server
 	log      *slog.Logger
 	logFile  *os.File
@@ -113,7 +114,10 @@ func Start(ctx context.Context, o Options) (_ *World, err error) {
 	}
 	life, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
-	w.Cloud = cloud.New(cloud.Config{Clock: cloud.RealClock(o.Speed), Timing: o.Timing})
+	if w.network, err = claim(); err != nil {
+		return nil, err
+	}
+	w.Cloud = cloud.New(cloud.Config{Clock: cloud.RealClock(o.Speed), Timing: o.Timing, Addresses: w.network.address})
 	return w, w.populate(life)
 }
 
@@ -244,6 +248,9 @@ func (w *World) Stop() {
 	}
 	if w.Plane != nil {
 		w.Plane.Stop()
+	}
+	if w.network != nil {
+		w.network.release()
 	}
 	if w.logFile != nil {
 		w.logFile.Close()

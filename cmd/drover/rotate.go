@@ -18,6 +18,7 @@ import (
 	"drover.dev/depart"
 	"drover.dev/evac"
 	"drover.dev/fleet"
+	"drover.dev/kube"
 )
 
 // rotation is what the flags of plan rotate and rotate ask for.
@@ -243,6 +244,7 @@ func (a *app) carryOut(ctx context.Context, s *site, p *evac.Plan, problems []fl
 		return err
 	})
 	took := time.Since(began).Round(time.Second)
+	var busy *kube.Busy
 	switch {
 	case err == nil:
 		for _, e := range exceptions {
@@ -250,6 +252,8 @@ func (a *app) carryOut(ctx context.Context, s *site, p *evac.Plan, problems []fl
 		}
 		fmt.Fprintf(a.err, "%s in %s (forecast %s): %d nodes, %d pods moved.\n", a.paint(green, "Done"), took, p.Forecast.Took.Round(time.Second), len(p.Exits), len(p.Moves))
 		return nil
+	case errors.As(err, &busy):
+		return &exit{exitBlocked, err}
 	case ctx.Err() != nil:
 		return &exit{exitInterrupted, fmt.Errorf("stopped watching after %s. %s", took, a.whatGoesOn(s, groups))}
 	case within.Err() != nil:

@@ -18,6 +18,7 @@ import (
 	"drover.dev/sandbox"
 	"drover.dev/sandbox/balancer"
 	"drover.dev/sandbox/cloud"
+	"drover.dev/sandbox/plane"
 )
 
 // sandboxFlags are shared by the commands that start a world.
@@ -35,7 +36,7 @@ and run pods, and a load balancer that carries traffic. Nothing leaves the machi
 	}
 	var f sandboxFlags
 	c.PersistentFlags().StringVar(&f.dir, "dir", defaultDir(), "folder of the sandbox")
-	c.AddCommand(a.sandboxUp(&f), a.sandboxDown(&f), a.sandboxStatus(&f), a.sandboxEnv(&f), a.sandboxPublish(&f), a.sandboxServe(&f), a.serveHTTP(), a.demoCommand())
+	c.AddCommand(a.sandboxUp(&f), a.sandboxDown(&f), a.sandboxStatus(&f), a.sandboxEnv(&f), a.sandboxPublish(&f), a.sandboxServe(&f), a.sandboxBuild(), a.serveHTTP(), a.demoCommand())
 	return c
 }
 
@@ -345,6 +346,19 @@ func (a *app) sandboxPublish(f *sandboxFlags) *cobra.Command {
 				return errNoSandbox
 			}
 			return publish(c.Context(), w.Env, a.err)
+		},
+	}
+}
+
+func (a *app) sandboxBuild() *cobra.Command {
+	return &cobra.Command{
+		Use: "build", Short: "Build the control plane beforehand (takes minutes, once)", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			path, err := plane.Find(c.Context(), a.err)
+			if err == nil {
+				fmt.Fprintln(a.out, path)
+			}
+			return err
 		},
 	}
 }

@@ -272,18 +272,18 @@ func (p *Plane) claim(ctx context.Context, o *KubeletOptions) (unclaim func(), e
 		leaveDir()
 		return nil, err
 	}
-	unclaim = func() { leaveNetwork(); leaveDir() }
+	leave := func() { leaveNetwork(); leaveDir() }
 	if last, err := os.ReadFile(file); err == nil && len(last) > 0 {
 		if err := cleanKubelet(ctx, p.opt.Binary, string(last)); err != nil {
-			unclaim()
+			leave()
 			return nil, err
 		}
 	}
 	if err := os.WriteFile(file, []byte(o.Dir), 0o600); err != nil {
-		unclaim()
+		leave()
 		return nil, fmt.Errorf("claim pod network: %w", err)
 	}
-	return func() { os.Truncate(file, 0); unclaim() }, nil
+	return func() { os.Truncate(file, 0); leave() }, nil
 }
 
 // claimPodCIDR completes the addresses of a machine, and locks the file that

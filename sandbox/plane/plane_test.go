@@ -79,12 +79,16 @@ func TestTwoPlanesDoNotShareAFolder(t *testing.T) {
 }
 
 // dyingParent, set in the environment, makes this test binary start a plane in the
-// folder it names and wait to be killed.
+// folder it names, with a kubelet where that works, and wait to be killed.
 const dyingParent = "DROVER_TEST_DYING_PARENT"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(dyingParent); dir != "" {
-		if _, err := Start(context.Background(), Options{Dir: dir}); err != nil {
+		p, err := Start(context.Background(), Options{Dir: dir})
+		if err == nil && KubeletSupported() == nil {
+			_, err = p.StartKubelet(context.Background(), KubeletOptions{Name: "lost"})
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -116,12 +120,24 @@ func TestPlaneDiesWithAKilledParent(t *testing.T) {
 		t.Fatalf("%d processes name %s, want the plane's 4", n, dir)
 	}
 	parent.kill()
-	eventually(t, "the end of all processes", func() error {
+	eventually(t, "end of all processes", func() error {
 		if left := processesNaming(t, dir); len(left) > 0 {
 			return fmt.Errorf("still running: %q", left)
 		}
 		return nil
 	})
+	if KubeletSupported() != nil {
+		return
+	}
+	// The next machine in the same place finds what the lost one could not remove.
+	p := startPlane(t, dir)
+	k, err := p.StartKubelet(t.Context(), KubeletOptions{Name: "lost"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "ready node", func() error { return nodeReady(clientOf(t, p), "lost") })
+	stop(t, p)
+	checkGone(t, k)
 }
 
 func TestFindSaysWhatIsMissing(t *testing.T) {
