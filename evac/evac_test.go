@@ -169,7 +169,7 @@ func (w *safety) after(t *testing.T, s *fleet.Snapshot, a fleet.Action) {
 func drive(t *testing.T, s fleet.Snapshot, o Options, remake bool, rng *rand.Rand) *preview {
 	t.Helper()
 	p := rotation(t, &s, o)
-	w := &preview{s: s.Clone(), start: s.Now, out: Forecast{Moves: map[string]int{}}}
+	w := &preview{s: s.Clone(), began: s.Now, out: Forecast{Moves: map[string]int{}}}
 	w.estimate()
 	guard := watch(&s, p)
 	for range 5000 {
@@ -250,7 +250,7 @@ func TestRotationGoesOnAfterEveryAction(t *testing.T) {
 }
 
 func TestRotationInAnyOrder(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range uint64(80) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
 			done(t, drive(t, web(), Options{Surge: Surge{Count: 1 + rng.IntN(6)}}, seed%2 == 0, rng))
@@ -265,7 +265,7 @@ func TestForecastAgreesWithTheRun(t *testing.T) {
 		t.Fatalf("stuck: %v", p.Forecast.Stuck)
 	}
 	w := drive(t, web(), Options{}, false, nil)
-	if took := w.s.Now.Sub(w.start); took != p.Forecast.Took {
+	if took := w.s.Now.Sub(w.began); took != p.Forecast.Took {
 		t.Errorf("run took %s, forecast %s", took, p.Forecast.Took)
 	}
 	if p.Forecast.Took < time.Minute || p.Forecast.Took > 10*time.Minute {

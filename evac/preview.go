@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"drover.dev/fleet"
@@ -37,8 +38,9 @@ const (
 // Preview folds Next over a copy of the snapshot in which everything goes well: instances boot, pods start, requests drain, each in the time
 // that the fleet has shown so far.
 func Preview(p Plan, s fleet.Snapshot) Forecast {
-	w := &preview{s: s.Clone(), start: s.Now, out: Forecast{Moves: map[string]int{}}}
+	w := &preview{s: s.Clone(), began: s.Now, out: Forecast{Moves: map[string]int{}}}
 	w.estimate()
+	w.underWay()
 	for ticks := 0; ticks < maxTicks; ticks++ {
 		step := Next(p, w.s)
 		w.out.Peak = max(w.out.Peak, w.instances(&p))
@@ -58,14 +60,14 @@ func Preview(p Plan, s fleet.Snapshot) Forecast {
 			break
 		}
 	}
-	w.out.Took = w.s.Now.Sub(w.start)
+	w.out.Took = w.s.Now.Sub(w.began)
 	return w.out
 }
 
 // preview is the optimistic world: a snapshot, and what will happen to it.
 type preview struct {
 	s      fleet.Snapshot
-	start  time.Time
+	began  time.Time
 	later  events
 	seq    int
 	boot   map[string]time.Duration      // by group
@@ -114,6 +116,67 @@ func (w *preview) wait() bool {
 	return true
 }
 
+// underWay plans the consequences of what had begun before the snapshot was taken: a run that was killed, or anybody's doing.
+func (w *preview) underWay() {
+	for i := range w.s.Groups {
+		g := &w.s.Groups[i]
+		here := 0
+		for _, in := range slices.Clone(g.Instances) {
+			switch n := w.s.NodeOf(in.ID); {
+			case in.Leaving():
+				w.after(closeTime, func() { w.remove(fleet.Action{Group: g.Name, Instance: in.ID}) })
+				continue
+			case n == nil:
+				w.after(w.boot[g.Name], func() { w.arrive(g.Name, in.ID) })
+			case !n.Ready || n.Repels():
+				w.after(w.boot[g.Name]/2, func() { w.ready(in.ID) })
+			}
+			here++
+			w.targetsUnderWay(g, &in)
+		}
+		for range g.Desired - here {
+			w.launch(g.Name)
+		}
+	}
+	for i := range w.s.Pods {
+		p := w.s.Pods[i]
+		switch {
+		case p.Terminating:
+			w.leave(p)
+		case p.Node != "" && !p.Ready && !p.Finished:
+			w.start(p)
+		}
+	}
+	w.schedule()
+}
+
+// targetsUnderWay lets registrations and deregistrations come to their end.
+func (w *preview) targetsUnderWay(g *fleet.Group, in *fleet.Instance) {
+	for _, tg := range g.Targets {
+		switch in.Target(tg.ARN) {
+		case fleet.TargetInitial:
+			w.after(tg.Warmup, func() { w.target(g.Name, in.ID, tg.ARN, fleet.TargetHealthy) })
+		case fleet.TargetDraining:
+			w.after(tg.Delay, func() { w.target(g.Name, in.ID, tg.ARN, fleet.TargetUnused) })
+		}
+	}
+}
+
+// ready ends the start-up of a node that had registered already.
+func (w *preview) ready(instance string) {
+	if n := w.s.NodeOf(instance); n != nil {
+		n.Ready = true
+		n.Taints = slices.DeleteFunc(n.Taints, func(t fleet.Taint) bool {
+			return t.Key != fleet.TaintKey && t.Effect != fleet.PreferNoSchedule && startup(t)
+		})
+	}
+}
+
+// startup tells whether a taint is one that goes away when a node is ready: Kubernetes' own, a cloud provider's, or a network plugin's.
+func startup(t fleet.Taint) bool {
+	return strings.HasPrefix(t.Key, "node.kubernetes.io/") || strings.HasPrefix(t.Key, "node.cloudprovider.kubernetes.io/") || strings.Contains(t.Key, "not-ready") || strings.Contains(t.Key, "startup")
+}
+
 // estimate reads from the fleet how long a boot and a pod's start take here: medians of what was seen.
 func (w *preview) estimate() {
 	w.boot = map[string]time.Duration{}
@@ -153,7 +216,7 @@ func (w *preview) act(a fleet.Action) bool {
 	if !Assume(&w.s, a) {
 		return false
 	}
-	w.out.Events = append(w.out.Events, Event{After: w.s.Now.Sub(w.start), Action: a})
+	w.out.Events = append(w.out.Events, Event{After: w.s.Now.Sub(w.began), Action: a})
 	switch a.Verb {
 	case fleet.Resize:
 		for range a.To - a.From {
@@ -197,6 +260,9 @@ func (w *preview) launch(group string) {
 func (w *preview) arrive(group, id string) {
 	g := w.s.Group(group)
 	in := g.Instance(id)
+	if in == nil || in.Leaving() {
+		return
+	}
 	in.Lifecycle = fleet.InService
 	node := fleet.Node{Name: id, Instance: id, Zone: in.Zone, Created: w.s.Now, Changed: w.s.Now, Ready: true}
 	for i := range g.Instances {
@@ -239,24 +305,33 @@ func (w *preview) evict(a fleet.Action) {
 	i := slices.IndexFunc(w.s.Pods, func(p fleet.Pod) bool { return p.Ref.UID == a.Pod.UID })
 	p := w.s.Pods[i]
 	w.count()
+	if recreated(&p) && !late(&p) {
+		w.create(p)
+	}
+	w.leave(p)
+	if !p.Finished {
+		w.out.Moves[p.Owner.String()]++
+	}
+}
+
+// recreated tells whether a controller makes a new pod in the place of one that goes.
+func recreated(p *fleet.Pod) bool { return !p.Finished && p.Owner.Kind != "" && p.Stays() == "" }
+
+// late tells whether it does so only when the old one is gone, because it keeps the name.
+func late(p *fleet.Pod) bool { return p.Owner.Kind == "StatefulSet" }
+
+// leave lets a terminating pod go after its shutdown.
+func (w *preview) leave(p fleet.Pod) {
 	stop := p.PreStop + defaultStop
 	if p.Grace > 0 {
 		stop = min(stop, p.Grace)
 	}
-	recreated := !p.Finished && p.Owner.Kind != ""
-	late := p.Owner.Kind == "StatefulSet" // keeps the name, so it waits for the old pod to be gone
-	if recreated && !late {
-		w.create(p)
-	}
 	w.after(stop, func() {
-		w.s.Pods = slices.DeleteFunc(w.s.Pods, func(q fleet.Pod) bool { return q.Ref.UID == a.Pod.UID })
-		if recreated && late {
+		w.s.Pods = slices.DeleteFunc(w.s.Pods, func(q fleet.Pod) bool { return q.Ref.UID == p.Ref.UID })
+		if recreated(&p) && late(&p) {
 			w.create(p)
 		}
 	})
-	if !p.Finished {
-		w.out.Moves[p.Owner.String()]++
-	}
 }
 
 // create adds the replacement that a controller makes; schedule finds it a node.
@@ -284,18 +359,23 @@ func (w *preview) schedule() {
 			continue
 		}
 		p.Node = node
-		uid, start := p.Ref.UID, w.begin[p.Owner]
-		if start == 0 {
-			start = defaultStart
-		}
-		w.after(start, func() {
-			for j := range w.s.Pods {
-				if q := &w.s.Pods[j]; q.Ref.UID == uid {
-					q.Ready, q.ReadySince = true, w.s.Now
-				}
-			}
-		})
+		w.start(*p)
 	}
+}
+
+// start lets a pod that has a node become Ready.
+func (w *preview) start(p fleet.Pod) {
+	took := w.begin[p.Owner]
+	if took == 0 {
+		took = defaultStart
+	}
+	w.after(took, func() {
+		for i := range w.s.Pods {
+			if q := &w.s.Pods[i]; q.Ref.UID == p.Ref.UID {
+				q.Ready, q.ReadySince = true, w.s.Now
+			}
+		}
+	})
 }
 
 // bare is the room that the scheduler sees: nothing promised.

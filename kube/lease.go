@@ -107,14 +107,27 @@ func (c *Cluster) outlast(ctx context.Context, waiting func(string, time.Duratio
 		if err != nil || now.name == "" {
 			return err
 		}
-		if now != first {
+		if now.renewed != first.renewed || now.name != first.name {
 			return &Busy{Holder: now.name}
 		}
 	}
 	return nil
 }
 
-type holding struct{ name, renewed string }
+// Acting says who holds the lease and renews it; "" when nobody does.
+func (c *Cluster) Acting(ctx context.Context) (string, error) {
+	h, err := c.holder(ctx)
+	if err != nil || time.Since(h.at) > leaseDuration {
+		return "", err
+	}
+	return h.name, nil
+}
+
+type holding struct {
+	name    string
+	renewed string
+	at      time.Time
+}
 
 func (c *Cluster) holder(ctx context.Context) (holding, error) {
 	l, err := c.client.CoordinationV1().Leases(leaseNamespace).Get(ctx, leaseName, metav1.GetOptions{})
@@ -133,7 +146,7 @@ func holdingOf(l *coordinationv1.Lease) holding {
 		h.name = *l.Spec.HolderIdentity
 	}
 	if l.Spec.RenewTime != nil {
-		h.renewed = l.Spec.RenewTime.String()
+		h.renewed, h.at = l.Spec.RenewTime.String(), l.Spec.RenewTime.Time
 	}
 	return h
 }

@@ -123,7 +123,7 @@ func Start(ctx context.Context, o Options) (_ *World, err error) {
 
 // chooseMachines settles Auto, and refuses Kubelet where it cannot work.
 func (w *World) chooseMachines() error {
-	why := errors.New("later")
+	why := plane.KubeletSupported()
 	switch w.Machines {
 	case Light:
 	case "", Auto:

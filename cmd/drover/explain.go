@@ -105,9 +105,6 @@ func explainIn(s *fleet.Snapshot, n *fleet.Node) explanation {
 	for _, h := range step.Holds {
 		say("Waiting: %s.", h)
 	}
-	if len(step.Actions) > 0 {
-		say("There is something to do: if no drover is running, start the same command again and it goes on.")
-	}
 	return e
 }
 

@@ -220,7 +220,7 @@ func (a *app) rotate(ctx context.Context, groups []string, r *rotation) error {
 func (a *app) carryOut(ctx context.Context, s *site, p *evac.Plan, problems []fleet.Problem, question string, groups []string, r *running) error {
 	d := describe(p, problems, s.place)
 	planTable(a.err, &d)
-	if len(problems) > 0 || len(p.Forecast.Stuck) > 0 {
+	if len(problems) > 0 || len(p.Forecast.Stuck) > 0 && !resumed(p) {
 		return &exit{code: exitBlocked, err: errors.New("blocked; nothing was done")}
 	}
 	if err := a.approve(question, r.yes); err != nil {
@@ -260,6 +260,11 @@ func (a *app) carryOut(ctx context.Context, s *site, p *evac.Plan, problems []fl
 		return &exit{exitTimeout, fmt.Errorf("not done within %s. %s", r.timeout, a.whatGoesOn(s, groups))}
 	}
 	return err
+}
+
+// resumed tells whether the plan goes on with a run. Then a forecast that ends badly is no reason to leave things half done.
+func resumed(p *evac.Plan) bool {
+	return slices.ContainsFunc(p.Groups, func(g evac.GroupPlan) bool { return g.Resumed })
 }
 
 // approve asks on a terminal, and refuses to guess without one.

@@ -25,6 +25,7 @@ type statusDocument struct {
 	APIVersion string        `json:"apiVersion"`
 	Kind       string        `json:"kind"`
 	Place      string        `json:"place"`
+	Acting     string        `json:"acting,omitempty"` // who holds the lease
 	Groups     []groupStatus `json:"groups"`
 	Runs       []runStatus   `json:"runs"`
 	Drained    []string      `json:"drained,omitempty"` // nodes that a person's drain marked
@@ -57,6 +58,9 @@ func (a *app) status(ctx context.Context) error {
 		return err
 	}
 	d := statusOf(&snapshot, s.place)
+	if d.Acting, err = s.cluster.Acting(ctx); err != nil {
+		return err
+	}
 	return a.print(d, func(w io.Writer) {
 		fmt.Fprintln(w, d.Place)
 		fmt.Fprintln(w)
@@ -73,9 +77,12 @@ func (a *app) status(ctx context.Context) error {
 			for _, h := range r.Waiting {
 				fmt.Fprintln(w, "  waiting  "+h)
 			}
-			if len(r.Next) > 0 {
-				fmt.Fprintln(w, "  If no drover is running, start the same command again and it goes on.")
-			}
+		}
+		switch {
+		case d.Acting != "":
+			fmt.Fprintln(w, "\nActing now:", d.Acting)
+		case len(d.Runs) > 0:
+			fmt.Fprintln(w, "\nNobody is acting on it: start the same command again and it goes on.")
 		}
 		for _, n := range d.Drained {
 			fmt.Fprintf(w, "\nNode %s is drained; give it back with drover drain --undo %s\n", n, n)

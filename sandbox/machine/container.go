@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -205,7 +206,13 @@ func (c *container) halt(grace context.Context, turn <-chan struct{}) {
 		}
 	}
 	<-t.done()
-	c.set(func() { c.exited(t) })
+	c.p.mu.Lock()
+	c.exited(t)
+	others := slices.ContainsFunc(c.p.containers, func(c *container) bool { return c.state.Running != nil })
+	c.p.mu.Unlock()
+	if others { // after the last one comes a change of the whole pod, worth one write and not two
+		c.p.touch()
+	}
 }
 
 // haltSick ends a task that failed its liveness or startup probe, with the grace that is its own.

@@ -30,6 +30,7 @@ type story struct {
 	last  string
 	mu    sync.Mutex
 	lines []string
+	final *corev1.Pod // as it was when the machine deleted it
 }
 
 func tell(t *testing.T, o Options, body func(s *story)) {
@@ -59,15 +60,18 @@ func tell(t *testing.T, o Options, body func(s *story)) {
 func (s *story) deleteGracefully(a clienttesting.Action) (bool, runtime.Object, error) {
 	d := a.(clienttesting.DeleteActionImpl)
 	grace := d.DeleteOptions.GracePeriodSeconds
-	if grace != nil && *grace == 0 {
-		s.line("deleted")
-		return false, nil, nil
-	}
 	o, err := s.client.Tracker().Get(d.Resource, d.Namespace, d.Name)
 	if err != nil {
 		return true, nil, err
 	}
 	p := o.(*corev1.Pod).DeepCopy()
+	if grace != nil && *grace == 0 {
+		s.line("deleted")
+		s.mu.Lock()
+		s.final = p
+		s.mu.Unlock()
+		return false, nil, nil
+	}
 	if grace == nil {
 		grace = p.Spec.TerminationGracePeriodSeconds
 	}

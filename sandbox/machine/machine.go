@@ -61,14 +61,20 @@ func (mach *Machine) Alive() bool {
 	return !mach.dead
 }
 
-// die stops everything at once. Processes are killed under the lock that guards their start, so none can slip through.
+// die stops everything at once and returns when no process is left. They are killed under the lock that guards their start, so none
+// can slip through.
 func (mach *Machine) die() {
 	mach.mu.Lock()
-	defer mach.mu.Unlock()
 	mach.dead = true
 	mach.cancel()
-	for p := range mach.processes {
-		p.kill()
+	var dying []*process
+	for x := range mach.processes {
+		x.kill()
+		dying = append(dying, x)
+	}
+	mach.mu.Unlock()
+	for _, x := range dying {
+		<-x.ended
 	}
 }
 

@@ -61,6 +61,7 @@ type world struct {
 	m      *Manager
 	client kubernetes.Interface
 	ns     string
+	net    int32
 	calls  *calls
 }
 
@@ -98,17 +99,19 @@ func newWorld(t *testing.T, o Options) *world {
 	if testing.Short() {
 		t.Skip("needs a control plane")
 	}
+	t.Parallel()
 	p, err := startPlane()
 	if err != nil {
 		t.Fatal(err)
 	}
 	count := &calls{count: map[string]int{}}
+	net := nets.Add(1)
 	config := p.Config()
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { count.next = next; return count })
 	if o.Client, err = kubernetes.NewForConfig(config); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, calls: count, ns: fmt.Sprintf("t%d", nets.Add(1))}
+	w := &world{t: t, calls: count, ns: fmt.Sprintf("t%d", net), net: net}
 	if w.client, err = kubernetes.NewForConfig(p.Config()); err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +171,7 @@ func (w *world) boot(i int) *Machine {
 	w.t.Helper()
 	mach, err := w.m.Boot(Spec{
 		Name: fmt.Sprintf("%s-n%d", w.ns, i), InstanceID: fmt.Sprintf("i-%s%d", w.ns, i), Zone: "eu-west-1a", Region: "eu-west-1",
-		InstanceType: "m5.large", NodeIP: fmt.Sprintf("127.5%s.%d.1", w.ns[1:], i),
+		InstanceType: "m5.large", NodeIP: fmt.Sprintf("127.%d.%d.1", 39+w.net, i),
 		Labels: map[string]string{"world": w.ns},
 		Taints: []corev1.Taint{{Key: "world", Value: w.ns, Effect: corev1.TaintEffectNoSchedule}},
 	})
@@ -310,7 +313,7 @@ func TestDeploymentPodsLiveAndRollOver(t *testing.T) {
 	w.boot(1)
 	w.deploy("web", 3, w.template("web", nil, corev1.Container{}))
 	for _, p := range w.ready(3) {
-		if !strings.HasPrefix(p.Status.PodIP, "10.5") || p.Status.Phase != corev1.PodRunning || p.Status.StartTime == nil {
+		if !strings.HasPrefix(p.Status.PodIP, "10.4") || p.Status.Phase != corev1.PodRunning || p.Status.StartTime == nil {
 			t.Errorf("pod %s: phase %s, address %s, start %v", p.Name, p.Status.Phase, p.Status.PodIP, p.Status.StartTime)
 		}
 	}

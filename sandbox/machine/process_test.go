@@ -19,7 +19,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes/fake"
-	clienttesting "k8s.io/client-go/testing"
 )
 
 // shed is a machine that runs real processes in real time, on a fake API server.
@@ -115,20 +114,15 @@ func TestSIGKILLAfterTheGrace(t *testing.T) {
 	s := newShed(t)
 	s.create(aProcess(`trap 'echo no' TERM; echo up; while :; do sleep 0.05; done`, func(spec *corev1.PodSpec) { spec.TerminationGracePeriodSeconds = ptr(int64(1)) }))
 	s.untilLog("up")
-	last := make(chan *corev1.Pod, 10)
-	s.client.PrependReactor("delete", "pods", func(a clienttesting.Action) (bool, runtime.Object, error) {
-		o, err := s.client.Tracker().Get(a.GetResource(), "default", "p")
-		last <- o.(*corev1.Pod)
-		return false, nil, err
-	})
 	s.delete(metav1.DeleteOptions{})
 	began := time.Now()
 	s.untilGone()
 	if took := time.Since(began); took < leastAfterTerm {
 		t.Errorf("killed after %v, want %v of grace", took, leastAfterTerm)
 	}
-	<-last // ours
-	p := <-last
+	s.mu.Lock()
+	p := s.final
+	s.mu.Unlock()
 	if got := describe(p); got != "Failed c=Error(137)" || p.Status.ContainerStatuses[0].State.Terminated.Signal != int32(syscall.SIGKILL) {
 		t.Errorf("the last status is %s, %+v", got, p.Status.ContainerStatuses[0].State.Terminated)
 	}

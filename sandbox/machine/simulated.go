@@ -30,6 +30,8 @@ func (c *container) startSimulated() task {
 	case sidecar:
 		run = span{never: true}
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if !run.never {
 		t.timer = time.AfterFunc(t.p.scaled(run.Duration), func() { t.finish(code, 0) })
 	}
