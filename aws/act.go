@@ -16,9 +16,9 @@ import (
 
 const groupResource = "auto-scaling-group" // the resource type of tags on groups
 
-// Act carries out one action on a group, an instance or a target. "Already so" is success.
+// Act carries out one action on a group, an instance or a target. "Already so" is success. An error says the cause only, not the action.
 func (c *Cloud) Act(ctx context.Context, a fleet.Action) error {
-	return explain(a.String(), c.act(ctx, a))
+	return explain(c.act(ctx, a))
 }
 
 func (c *Cloud) act(ctx context.Context, a fleet.Action) error {
@@ -54,16 +54,40 @@ func (c *Cloud) act(ctx context.Context, a fleet.Action) error {
 	return fmt.Errorf("aws does not know how to %s", a.Verb)
 }
 
+// raw reads one group as it is now; nil when it is gone.
+func (c *Cloud) raw(ctx context.Context, name string) (*astypes.AutoScalingGroup, error) {
+	out, err := c.scaling.DescribeAutoScalingGroups(ctx, &autoscaling.DescribeAutoScalingGroupsInput{AutoScalingGroupNames: []string{name}})
+	if err != nil || len(out.AutoScalingGroups) == 0 {
+		return nil, err
+	}
+	return &out.AutoScalingGroups[0], nil
+}
+
+// carries refuses when the group's mark names another run by now. A group without a mark is nobody's.
+func carries(raw *astypes.AutoScalingGroup, run string) error {
+	m, err := mark(raw)
+	switch {
+	case err != nil:
+		return err
+	case run != "" && m != nil && m.Run != run:
+		return &fleet.Refused{Reason: fmt.Sprintf("the group now carries run %s, expected %s", m.Run, run)}
+	}
+	return nil
+}
+
 // resize sets desired, unless somebody changed it since the decision.
 func (c *Cloud) resize(ctx context.Context, a fleet.Action) error {
-	out, err := c.scaling.DescribeAutoScalingGroups(ctx, &autoscaling.DescribeAutoScalingGroupsInput{AutoScalingGroupNames: []string{a.Group}})
+	g, err := c.raw(ctx, a.Group)
 	if err != nil {
 		return err
 	}
-	if len(out.AutoScalingGroups) == 0 {
+	if g == nil {
 		return &fleet.Refused{Reason: "the group is gone"}
 	}
-	switch now := int(sdk.ToInt32(out.AutoScalingGroups[0].DesiredCapacity)); now {
+	if err := carries(g, a.Run); err != nil {
+		return err
+	}
+	switch now := int(sdk.ToInt32(g.DesiredCapacity)); now {
 	case a.To:
 		return nil
 	case a.From:
@@ -91,6 +115,18 @@ func (c *Cloud) terminate(ctx context.Context, a fleet.Action) error {
 	if strings.HasPrefix(sdk.ToString(in.LifecycleState), "Terminat") {
 		return nil
 	}
+	g, err := c.raw(ctx, a.Group)
+	if err != nil {
+		return err
+	}
+	if g != nil {
+		if err := carries(g, a.Run); err != nil {
+			return err
+		}
+	}
 	_, err = c.scaling.TerminateInstanceInAutoScalingGroup(ctx, &autoscaling.TerminateInstanceInAutoScalingGroupInput{InstanceId: &a.Instance, ShouldDecrementDesiredCapacity: sdk.Bool(true)})
+	if g != nil && codeIs(err, "ValidationError") && strings.Contains(err.Error(), "equals minSize") {
+		return &fleet.Refused{Reason: fmt.Sprintf("the group's desired capacity is at its minimum of %d, so no instance may go without a replacement; raise desired or lower the minimum", sdk.ToInt32(g.MinSize))}
+	}
 	return err
 }

@@ -51,7 +51,7 @@ func New(cfg sdk.Config) *Cloud {
 func (c *Cloud) Account(ctx context.Context) (account, region string, err error) {
 	out, err := c.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
-		return "", "", explain("ask AWS who we are", err)
+		return "", "", doing("ask AWS who we are", err)
 	}
 	return sdk.ToString(out.Account), c.region, nil
 }
@@ -62,28 +62,36 @@ var expired = map[string]bool{
 	"AuthFailure": true, "SignatureDoesNotMatch": true, "MissingAuthenticationToken": true,
 }
 
-// explain adds what was being done, and what to do about it, to an error of AWS.
-func explain(doing string, err error) error {
+// explain says what AWS answered, and what to do about it. What was being done is for the caller to say.
+func explain(err error) error {
 	if err == nil {
 		return nil
 	}
 	var api smithy.APIError
 	if !errors.As(err, &api) {
 		if strings.Contains(err.Error(), "get credentials") || strings.Contains(err.Error(), "refresh cached credentials") {
-			return &fleet.Fatal{Err: fmt.Errorf("%s: AWS credentials: %w; set AWS_PROFILE, or log in (aws sso login)", doing, err)}
+			return &fleet.Fatal{Err: fmt.Errorf("AWS credentials: %w; set AWS_PROFILE, or log in (aws sso login)", err)}
 		}
-		return fmt.Errorf("%s: %w", doing, err)
+		return err
 	}
 	code := api.ErrorCode()
 	switch {
 	case expired[code]:
-		return &fleet.Fatal{Err: fmt.Errorf("%s: AWS credentials are not accepted: %s: %s; renew them (aws sso login) and start again: drover goes on where it stopped", doing, code, api.ErrorMessage())}
+		return &fleet.Fatal{Err: fmt.Errorf("AWS credentials are not accepted: %s: %s; renew them (aws sso login) and start again: drover goes on where it stopped", code, api.ErrorMessage())}
 	case code == "AccessDenied" || code == "AccessDeniedException" || code == "UnauthorizedOperation":
-		return &fleet.Fatal{Err: fmt.Errorf("%s: AWS refuses: %s: %s; grant drover that permission", doing, code, api.ErrorMessage())}
+		return &fleet.Fatal{Err: fmt.Errorf("AWS refuses: %s: %s; grant drover that permission", code, api.ErrorMessage())}
 	case code == "ScalingActivityInProgress" || code == "ResourceContention" || strings.Contains(code, "Throttling") || code == "RequestLimitExceeded":
-		return &fleet.Refused{Reason: fmt.Sprintf("%s: AWS is busy: %s: %s", doing, code, api.ErrorMessage())}
+		return &fleet.Refused{Reason: fmt.Sprintf("AWS is busy: %s: %s", code, api.ErrorMessage())}
 	}
-	return fmt.Errorf("%s: %s: %s", doing, code, api.ErrorMessage())
+	return fmt.Errorf("%s: %s", code, api.ErrorMessage())
+}
+
+// doing puts what was being done before what AWS answered.
+func doing(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, explain(err))
 }
 
 // codeIs tells whether an error of AWS has one of the codes.

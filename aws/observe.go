@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -12,22 +13,26 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	astypes "github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
 	"drover.dev/fleet"
 )
 
-// Groups returns the named groups that exist, or all of them when no name is given.
+// AWS's limits on what one call may name.
+const (
+	namesAtOnce     = 50
+	templatesAtOnce = 200
+	instancesAtOnce = 100
+)
+
+// Groups returns the named groups that exist, or all of them when no name is given. A named group that cannot be read in full is an error;
+// among all it is listed with its Trouble.
 func (c *Cloud) Groups(ctx context.Context, names []string) ([]fleet.Group, error) {
-	var raw []astypes.AutoScalingGroup
-	pages := autoscaling.NewDescribeAutoScalingGroupsPaginator(c.scaling, &autoscaling.DescribeAutoScalingGroupsInput{AutoScalingGroupNames: names})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, explain("describe Auto Scaling groups", err)
-		}
-		raw = append(raw, page.AutoScalingGroups...)
+	raw, err := c.describeGroups(ctx, names)
+	if err != nil {
+		return nil, err
 	}
 	if err := c.learnLaunchTimes(ctx, raw); err != nil {
 		return nil, err
@@ -36,14 +41,38 @@ func (c *Cloud) Groups(ctx context.Context, names []string) ([]fleet.Group, erro
 	for i := range raw {
 		g, err := c.group(ctx, &raw[i])
 		if err != nil {
-			return nil, fmt.Errorf("group %s: %w", sdk.ToString(raw[i].AutoScalingGroupName), err)
+			return nil, fmt.Errorf("group %s: %w", g.Name, err)
 		}
 		out = append(out, g)
 	}
 	if err := c.resolve(ctx, out); err != nil {
 		return nil, err
 	}
+	for _, g := range out {
+		if g.Trouble != "" && len(names) > 0 {
+			return nil, fmt.Errorf("group %s: %s", g.Name, g.Trouble)
+		}
+	}
 	slices.SortFunc(out, func(a, b fleet.Group) int { return cmp.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+func (c *Cloud) describeGroups(ctx context.Context, names []string) ([]astypes.AutoScalingGroup, error) {
+	chunks := [][]string{nil} // no name: all groups
+	if len(names) > 0 {
+		chunks = slices.Collect(slices.Chunk(names, namesAtOnce))
+	}
+	var out []astypes.AutoScalingGroup
+	for _, some := range chunks {
+		pages := autoscaling.NewDescribeAutoScalingGroupsPaginator(c.scaling, &autoscaling.DescribeAutoScalingGroupsInput{AutoScalingGroupNames: some})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				return nil, doing("describe Auto Scaling groups", err)
+			}
+			out = append(out, page.AutoScalingGroups...)
+		}
+	}
 	return out, nil
 }
 
@@ -51,7 +80,7 @@ func (c *Cloud) Groups(ctx context.Context, names []string) ([]fleet.Group, erro
 func (c *Cloud) GroupOf(ctx context.Context, instance string) (string, error) {
 	out, err := c.scaling.DescribeAutoScalingInstances(ctx, &autoscaling.DescribeAutoScalingInstancesInput{InstanceIds: []string{instance}})
 	if err != nil {
-		return "", explain("ask which group "+instance+" belongs to", err)
+		return "", doing("ask which group "+instance+" belongs to", err)
 	}
 	for _, in := range out.AutoScalingInstances {
 		return sdk.ToString(in.AutoScalingGroupName), nil
@@ -68,21 +97,33 @@ func (c *Cloud) group(ctx context.Context, raw *astypes.AutoScalingGroup) (fleet
 	for _, p := range raw.SuspendedProcesses {
 		g.Suspended = append(g.Suspended, sdk.ToString(p.ProcessName))
 	}
-	for _, t := range raw.Tags {
-		if sdk.ToString(t.Key) != markTag {
-			continue
-		}
-		m, err := fleet.ParseGroupMark(sdk.ToString(t.Value))
-		if err != nil {
-			return g, fmt.Errorf("tag %s: %w; read it, put the group back by hand, then delete the tag", markTag, err)
-		}
-		g.Mark = m
+	var err error
+	if g.Mark, err = mark(raw); err != nil {
+		trouble(&g, err.Error())
 	}
 	for i := range raw.Instances {
 		g.Instances = append(g.Instances, c.instance(&raw.Instances[i]))
 	}
 	fleet.SortInstances(g.Instances)
 	return g, c.observeTargets(ctx, &g, raw.TargetGroupARNs)
+}
+
+// trouble notes what keeps a group from being read in full. The first reason is told.
+func trouble(g *fleet.Group, why string) { g.Trouble = cmp.Or(g.Trouble, why) }
+
+// mark reads drover's journal off a group; nil when there is none.
+func mark(raw *astypes.AutoScalingGroup) (*fleet.GroupMark, error) {
+	for _, t := range raw.Tags {
+		if sdk.ToString(t.Key) != markTag {
+			continue
+		}
+		m, err := fleet.ParseGroupMark(sdk.ToString(t.Value))
+		if err != nil {
+			return nil, fmt.Errorf("tag %s: %w; read it, put the group back by hand, then delete the tag", markTag, err)
+		}
+		return m, nil
+	}
+	return nil, nil
 }
 
 func (c *Cloud) instance(raw *astypes.Instance) fleet.Instance {
@@ -140,33 +181,49 @@ func (c *Cloud) resolve(ctx context.Context, groups []fleet.Group) error {
 	open := map[string]bool{}
 	for _, g := range groups {
 		for _, w := range g.Wants {
-			if symbolic(w.Version) || w.Configuration == "" && w.Name == "" {
+			if w.ID != "" && (symbolic(w.Version) || w.Name == "") {
 				open[w.ID] = true
 			}
 		}
 	}
-	if len(open) == 0 {
-		return nil
-	}
-	var ids []string
-	for id := range open {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
 	found := map[string]versions{}
-	pages := ec2.NewDescribeLaunchTemplatesPaginator(c.ec2, &ec2.DescribeLaunchTemplatesInput{LaunchTemplateIds: ids})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return explain(fmt.Sprintf("resolve launch templates %v", ids), err)
-		}
-		for _, lt := range page.LaunchTemplates {
-			found[sdk.ToString(lt.LaunchTemplateId)] = versions{sdk.ToString(lt.LaunchTemplateName), sdk.ToInt64(lt.LatestVersionNumber), sdk.ToInt64(lt.DefaultVersionNumber)}
+	for ids := range slices.Chunk(slices.Sorted(maps.Keys(open)), templatesAtOnce) {
+		if err := c.describeTemplates(ctx, ids, found); err != nil {
+			return err
 		}
 	}
 	for i := range groups {
 		for j := range groups[i].Wants {
-			found[groups[i].Wants[j].ID].fill(&groups[i].Wants[j])
+			w := &groups[i].Wants[j]
+			v, ok := found[w.ID]
+			if open[w.ID] && !ok {
+				trouble(&groups[i], fmt.Sprintf("%s, from which it launches, does not exist any more", w))
+			}
+			v.fill(w)
+		}
+	}
+	return nil
+}
+
+// describeTemplates adds what it finds. AWS answers nothing at all when one of the ids is unknown; halving what was asked leaves those out.
+func (c *Cloud) describeTemplates(ctx context.Context, ids []string, found map[string]versions) error {
+	pages := ec2.NewDescribeLaunchTemplatesPaginator(c.ec2, &ec2.DescribeLaunchTemplatesInput{LaunchTemplateIds: ids})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		switch {
+		case codeIs(err, "InvalidLaunchTemplateId.NotFound") && len(ids) == 1:
+			return nil
+		case codeIs(err, "InvalidLaunchTemplateId.NotFound"):
+			half := len(ids) / 2
+			if err := c.describeTemplates(ctx, ids[:half], found); err != nil {
+				return err
+			}
+			return c.describeTemplates(ctx, ids[half:], found)
+		case err != nil:
+			return doing(fmt.Sprintf("resolve launch templates %v", ids), err)
+		}
+		for _, lt := range page.LaunchTemplates {
+			found[sdk.ToString(lt.LaunchTemplateId)] = versions{sdk.ToString(lt.LaunchTemplateName), sdk.ToInt64(lt.LatestVersionNumber), sdk.ToInt64(lt.DefaultVersionNumber)}
 		}
 	}
 	return nil
@@ -180,6 +237,9 @@ type versions struct {
 }
 
 func (v versions) fill(t *fleet.Template) {
+	if v.latest == 0 {
+		return // not asked for, or not found
+	}
 	t.Name = cmp.Or(v.name, t.Name)
 	switch t.Version {
 	case "$Latest":
@@ -201,19 +261,24 @@ func (c *Cloud) learnLaunchTimes(ctx context.Context, groups []astypes.AutoScali
 		}
 	}
 	c.mu.Unlock()
-	if len(unknown) == 0 {
-		return nil
-	}
-	for ids := range slices.Chunk(unknown, 100) {
-		out, err := c.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: ids})
-		if codeIs(err, "InvalidInstanceID.NotFound") {
-			continue // launched a moment ago, EC2 does not show it yet; asked again next time
+	for ids := range slices.Chunk(unknown, instancesAtOnce) {
+		if err := c.learn(ctx, ids); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// learn asks by filter: an instance that EC2 does not know, or not yet, is left out of the answer, where by id it would spoil all of it.
+func (c *Cloud) learn(ctx context.Context, ids []string) error {
+	pages := ec2.NewDescribeInstancesPaginator(c.ec2, &ec2.DescribeInstancesInput{Filters: []ec2types.Filter{{Name: sdk.String("instance-id"), Values: ids}}})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return explain("describe instances", err)
+			return doing("describe instances", err)
 		}
 		c.mu.Lock()
-		for _, r := range out.Reservations {
+		for _, r := range page.Reservations {
 			for _, in := range r.Instances {
 				c.launched[sdk.ToString(in.InstanceId)] = sdk.ToTime(in.LaunchTime)
 			}
@@ -227,14 +292,18 @@ func (c *Cloud) learnLaunchTimes(ctx context.Context, groups []astypes.AutoScali
 func (c *Cloud) observeTargets(ctx context.Context, g *fleet.Group, arns []string) error {
 	for _, arn := range arns {
 		tg, err := c.targetGroup(ctx, arn)
+		var out *elb.DescribeTargetHealthOutput
+		if err == nil {
+			out, err = c.elb.DescribeTargetHealth(ctx, &elb.DescribeTargetHealthInput{TargetGroupArn: &arn})
+		}
+		if codeIs(err, "TargetGroupNotFound") {
+			trouble(g, fmt.Sprintf("target group %s, which is attached to it, does not exist any more", arn))
+			continue
+		}
 		if err != nil {
-			return err
+			return doing("describe targets of "+cmp.Or(tg.Name, arn), err)
 		}
 		g.Targets = append(g.Targets, tg)
-		out, err := c.elb.DescribeTargetHealth(ctx, &elb.DescribeTargetHealthInput{TargetGroupArn: &arn})
-		if err != nil {
-			return explain("describe targets of "+tg.Name, err)
-		}
 		for _, d := range out.TargetHealthDescriptions {
 			if d.Target == nil || d.TargetHealth == nil {
 				continue
@@ -274,7 +343,7 @@ func (c *Cloud) targetGroup(ctx context.Context, arn string) (fleet.TargetGroup,
 	tg = fleet.TargetGroup{ARN: arn, Name: arn}
 	out, err := c.elb.DescribeTargetGroups(ctx, &elb.DescribeTargetGroupsInput{TargetGroupArns: []string{arn}})
 	if err != nil {
-		return tg, explain("describe target group "+arn, err)
+		return tg, err
 	}
 	for _, raw := range out.TargetGroups {
 		tg.Name = sdk.ToString(raw.TargetGroupName)
@@ -282,7 +351,7 @@ func (c *Cloud) targetGroup(ctx context.Context, arn string) (fleet.TargetGroup,
 	}
 	attrs, err := c.elb.DescribeTargetGroupAttributes(ctx, &elb.DescribeTargetGroupAttributesInput{TargetGroupArn: &arn})
 	if err != nil {
-		return tg, explain("describe attributes of target group "+tg.Name, err)
+		return tg, err
 	}
 	tg.Delay = delayOf(attrs.Attributes)
 	c.mu.Lock()

@@ -88,6 +88,12 @@ func OutdatedWhy(g *fleet.Group, in *fleet.Instance) string {
 // on with the same set, whatever the clocks say.
 func Rotate(s *fleet.Snapshot, groups []string, c Criterion) ([]fleet.Departure, error) {
 	var out []fleet.Departure
+	var begun time.Time
+	for _, name := range groups {
+		if g := s.Group(name); g != nil && g.Mark != nil {
+			begun = g.Mark.At
+		}
+	}
 	for _, name := range groups {
 		g := s.Group(name)
 		if g == nil {
@@ -99,7 +105,7 @@ func Rotate(s *fleet.Snapshot, groups []string, c Criterion) ([]fleet.Departure,
 		if len(g.Wants) == 0 && c.Kind == Outdated {
 			return nil, fmt.Errorf("group %s: has neither a launch template nor a launch configuration, so no node of it can be called outdated; choose with --all, --older-than or --selector", name)
 		}
-		out = append(out, rotateGroup(s, g, c)...)
+		out = append(out, rotateGroup(s, g, c, begun)...)
 	}
 	if len(out) == 0 && !underWay(s, groups) {
 		return nil, fmt.Errorf("%w: %s", ErrNothing, explainNothing(s, groups, c))
@@ -107,7 +113,14 @@ func Rotate(s *fleet.Snapshot, groups []string, c Criterion) ([]fleet.Departure,
 	return out, nil
 }
 
-func rotateGroup(s *fleet.Snapshot, g *fleet.Group, c Criterion) []fleet.Departure {
+// before tells whether an instance was surely launched before a moment; one that EC2 does not show yet was not.
+func before(in *fleet.Instance, at time.Time) bool {
+	return !in.Launched.IsZero() && in.Launched.Before(at)
+}
+
+// rotateGroup chooses among one group's instances. begun is when the run of another group in the same command began, or zero: a group that
+// is done with that run has only new nodes left.
+func rotateGroup(s *fleet.Snapshot, g *fleet.Group, c Criterion, begun time.Time) []fleet.Departure {
 	var out []fleet.Departure
 	for i := range g.Instances {
 		in := &g.Instances[i]
@@ -120,9 +133,14 @@ func rotateGroup(s *fleet.Snapshot, g *fleet.Group, c Criterion) []fleet.Departu
 			switch t := markOf(node); {
 			case t != nil && t.Value == g.Mark.Run:
 				why, wanted = cmp.Or(why, "marked by run "+g.Mark.Run), true
+				if wanted = c.Kind != Outdated || OutdatedWhy(g, in) != ""; !wanted {
+					continue // the group launches its template again: the run gives the node back
+				}
 			case g.Mark.Raised():
-				wanted = node == nil && in.Launched.Before(g.Mark.At)
+				wanted = wanted && node == nil && before(in, g.Mark.At)
 			}
+		} else if !begun.IsZero() {
+			wanted = wanted && before(in, begun)
 		}
 		if !wanted {
 			continue

@@ -16,7 +16,7 @@ import (
 	"drover.dev/fleet"
 )
 
-// Cloud is the hand on groups and instances. Groups returns those of the given names that exist.
+// Cloud is the hand on groups and instances. Groups returns those of the given names that exist, or all when none is given.
 type Cloud interface {
 	Groups(ctx context.Context, names []string) ([]fleet.Group, error)
 	Act(ctx context.Context, a fleet.Action) error
@@ -35,9 +35,13 @@ type Cluster interface {
 type Engine struct {
 	Cloud   Cloud
 	Cluster Cluster
-	Groups  []string // names of the groups to observe
-	Note    func(Note)
-	Now     func() time.Time
+	Groups  []string // names of the groups to observe; with none, no group is
+
+	// AllGroups observes every group there is, when no names are given.
+	AllGroups bool
+
+	Note func(Note)
+	Now  func() time.Time
 
 	// CloudEvery is how often the cloud is asked while nothing happens: it sends no events that drover hears yet.
 	CloudEvery time.Duration
@@ -56,8 +60,8 @@ type Note struct {
 var ErrDiverged = errors.New("the world left the plan")
 
 const (
-	actAtOnce = 16 // actions in flight
-	actWithin = 15 * time.Second
+	actAtOnce = 16               // actions in flight
+	actWithin = 8 * time.Second  // with the lease's renew deadline less than the lease: an action ends before another process may begin
 	lag       = 30 * time.Second // how long an action's effect may stay invisible before it is asked for again
 	retryMin  = time.Second
 	retryMax  = 30 * time.Second
@@ -68,15 +72,26 @@ const (
 // Observe returns the fleet as it is now.
 func (e *Engine) Observe(ctx context.Context) (fleet.Snapshot, error) {
 	s := fleet.Snapshot{Now: e.Now()}
-	groups, err := e.Cloud.Groups(ctx, e.Groups)
+	groups, err := e.askCloud(ctx)
 	if err != nil {
-		return s, fmt.Errorf("observe groups: %w", err)
+		return s, err
 	}
 	s.Groups = groups
 	if err := e.Cluster.Observe(ctx, &s); err != nil {
 		return s, fmt.Errorf("observe cluster: %w", err)
 	}
 	return s, nil
+}
+
+func (e *Engine) askCloud(ctx context.Context) ([]fleet.Group, error) {
+	if len(e.Groups) == 0 && !e.AllGroups {
+		return nil, nil
+	}
+	groups, err := e.Cloud.Groups(ctx, e.Groups)
+	if err != nil {
+		return nil, fmt.Errorf("observe groups: %w", err)
+	}
+	return groups, nil
 }
 
 // Run carries the plan out and returns what could not be put back, if anything. It ends when the plan is done, when the world leaves the
@@ -132,6 +147,7 @@ func (r *run) tick(ctx context.Context) (wait time.Duration, done bool, err erro
 	}
 	r.trouble = 0
 	r.assume(&s)
+	r.refused(&s)
 	step := evac.Next(r.plan, s)
 	switch {
 	case step.Diverged != "":
@@ -152,9 +168,9 @@ func (r *run) tick(ctx context.Context) (wait time.Duration, done bool, err erro
 func (r *run) observe(ctx context.Context) (fleet.Snapshot, error) {
 	now := r.Now()
 	if r.cloudAt.IsZero() || now.Sub(r.cloudAt) >= r.CloudEvery {
-		groups, err := r.Cloud.Groups(ctx, r.Groups)
+		groups, err := r.askCloud(ctx)
 		if err != nil {
-			return fleet.Snapshot{}, fmt.Errorf("observe groups: %w", err)
+			return fleet.Snapshot{}, err
 		}
 		r.groups, r.cloudAt = groups, now
 	}
@@ -190,12 +206,29 @@ func (r *run) assume(s *fleet.Snapshot) {
 	r.assumed = still
 }
 
+// refused tells the mind whose evictions were refused a moment ago, so that they take nobody else's turn.
+func (r *run) refused(s *fleet.Snapshot) {
+	if len(r.backoff) == 0 {
+		return
+	}
+	for i := range s.Pods {
+		p := &s.Pods[i]
+		if b := r.backoff[fleet.Action{Verb: fleet.Evict, Pod: p.Ref}.Key()]; b != nil && s.Now.Before(b.until) {
+			p.Refused = b.why
+		}
+	}
+}
+
 // due drops the actions that were refused a moment ago, and returns when the first of them may be tried again.
 func (r *run) due(actions []fleet.Action, now time.Time) (due []fleet.Action, wait time.Duration) {
 	wait = r.CloudEvery
+	for _, b := range r.backoff {
+		if now.Before(b.until) {
+			wait = min(wait, b.until.Sub(now))
+		}
+	}
 	for _, a := range actions {
 		if b := r.backoff[a.Key()]; b != nil && now.Before(b.until) {
-			wait = min(wait, b.until.Sub(now))
 			continue
 		}
 		due = append(due, a)

@@ -42,10 +42,16 @@ func Assume(s *fleet.Snapshot, a fleet.Action) bool {
 			n.HeldDown, n.Kept = false, ""
 			return true
 		}
-	case fleet.Exclude, fleet.Include:
-		changed := n.Excluded != (a.Verb == fleet.Exclude)
-		n.Excluded = a.Verb == fleet.Exclude
-		return changed
+	case fleet.Exclude:
+		if !n.Excluded {
+			n.Excluded, n.OutBy = true, a.Run
+			return true
+		}
+	case fleet.Include:
+		if n.OutBy == a.Run {
+			n.Excluded, n.OutBy = false, ""
+			return true
+		}
 	}
 	return false
 }
@@ -118,7 +124,9 @@ func assumeCloud(s *fleet.Snapshot, a fleet.Action) bool {
 	case fleet.Terminate:
 		if in := g.Instance(a.Instance); in != nil && !in.Leaving() {
 			in.Lifecycle = "Terminating"
-			g.Desired--
+			if g.Desired > counted(g) { // unless the world shows the decrement already, and only the instance late
+				g.Desired--
+			}
 			return true
 		}
 	}

@@ -130,7 +130,7 @@ func (w *safety) check(t *testing.T, s *fleet.Snapshot, a fleet.Action) {
 		if !w.allowed[a.Instance] {
 			t.Fatalf("%s: not in the plan", a)
 		}
-		if left := movable(s, a.Node); len(left) > 0 {
+		if left := newIndex(s).movable(s.Node(a.Node)); len(left) > 0 {
 			t.Fatalf("%s: pods are still on it: %v", a, left[0].Ref)
 		}
 		if state := s.Groups[0].Instance(a.Instance).Target(arn); state != fleet.TargetUnused {
@@ -153,14 +153,21 @@ func (w *safety) after(t *testing.T, s *fleet.Snapshot, a fleet.Action) {
 	if g := s.Groups[0]; g.Desired < w.baseline || g.Desired > g.Max {
 		t.Fatalf("after %s: desired is %d, outside %d..%d", a, g.Desired, w.baseline, g.Max)
 	}
-	healthy := 0
-	for _, in := range s.Groups[0].Instances {
+	healthy, working := 0, 0
+	for i := range s.Groups[0].Instances {
+		in := &s.Groups[0].Instances[i]
+		if n := s.NodeOf(in.ID); in.Lifecycle == fleet.InService && n != nil && n.Ready {
+			working++
+		}
 		if in.Target(arn) == fleet.TargetHealthy {
 			healthy++
 		}
 	}
 	if healthy == 0 {
 		t.Fatalf("after %s: no healthy target left", a)
+	}
+	if working < w.baseline {
+		t.Fatalf("after %s: %d nodes work, before the run it was %d", a, working, w.baseline)
 	}
 }
 
@@ -223,8 +230,8 @@ func done(t *testing.T, w *preview) {
 			t.Errorf("old instance %s is still there", in.ID)
 		}
 	}
-	if g.Mark != nil || len(g.Suspended) > 0 {
-		t.Errorf("not restored: mark %v, suspended %v", g.Mark, g.Suspended)
+	if g.Mark != nil || len(g.Suspended) > 0 && !lopsided(&g) {
+		t.Errorf("not restored: mark %v, suspended %v, zones %s", g.Mark, g.Suspended, zones(&g))
 	}
 	for _, n := range w.s.Nodes {
 		if n.Kept != "" || n.HeldDown {
@@ -239,8 +246,219 @@ func done(t *testing.T, w *preview) {
 func TestRotationMovesEveryPodOnce(t *testing.T) {
 	for _, surge := range []Surge{{}, {Count: 1}, {Count: 2}, {Count: 6}, {Percent: 10}} {
 		t.Run(fmt.Sprintf("surge %+v", surge), func(t *testing.T) {
-			done(t, drive(t, web(), Options{Surge: surge}, false, nil))
+			w := drive(t, web(), Options{Surge: surge}, false, nil)
+			done(t, w)
+			if surge == (Surge{}) && lopsided(&w.s.Groups[0]) {
+				t.Errorf("one node per zone at a time leaves %s", zones(&w.s.Groups[0]))
+			}
 		})
+	}
+}
+
+// empty removes all pods that move, so that every old node is empty from the start.
+func empty(s fleet.Snapshot) fleet.Snapshot {
+	s.Pods = slices.DeleteFunc(s.Pods, func(p fleet.Pod) bool { return p.Owner.Kind != "DaemonSet" })
+	s.Workloads, s.Budgets = nil, nil
+	return s
+}
+
+func TestEmptyNodesGoOnlyAsOthersArrive(t *testing.T) {
+	for n := range 6 {
+		w := drive(t, empty(web()), Options{Surge: Surge{Count: n + 1}}, false, nil)
+		if g := w.s.Groups[0]; len(g.Instances) != 6 {
+			t.Errorf("surge %d: %d instances", n+1, len(g.Instances))
+		}
+	}
+}
+
+// stand drives a rotation in a world where something never happens, checks that nothing was closed or deregistered, and returns the holds.
+func stand(t *testing.T, s fleet.Snapshot, never func(w *preview)) []fleet.Hold {
+	t.Helper()
+	p := rotation(t, &s, Options{})
+	w := &preview{s: s.Clone(), began: s.Now, out: Forecast{Moves: map[string]int{}}}
+	w.estimate()
+	guard := watch(&s, p)
+	for range 1000 {
+		never(w)
+		step := Next(p, w.s)
+		progress := false
+		for _, a := range step.Actions {
+			guard.check(t, &w.s, a)
+			if progress = w.act(a) || progress; a.Verb == fleet.Terminate || a.Verb == fleet.Deregister {
+				t.Fatalf("%s, although the replacements are of no use", a)
+			}
+			guard.after(t, &w.s, a)
+		}
+		if !progress && !w.wait() {
+			return step.Holds
+		}
+	}
+	t.Fatal("does not come to a stand")
+	return nil
+}
+
+func TestInstancesThatNeverBoot(t *testing.T) {
+	holds := stand(t, empty(web()), func(w *preview) { w.boot["web"] = 1000 * time.Hour; w.later = nil })
+	if !strings.Contains(fmt.Sprint(holds), "without it 5 nodes of group web would work, it needs 6") {
+		t.Error(holds)
+	}
+}
+
+func TestNewTargetsThatStayInitial(t *testing.T) {
+	stand(t, empty(web()), func(w *preview) {
+		for i := range w.s.Groups[0].Instances {
+			if in := &w.s.Groups[0].Instances[i]; strings.HasPrefix(in.ID, "new-") && len(in.Targets) > 0 {
+				in.Targets[0].State = fleet.TargetInitial
+			}
+		}
+	})
+}
+
+// The last healthy target stays, however many nodes are empty at once.
+func TestNewTargetsThatAreUnhealthy(t *testing.T) {
+	s := empty(web())
+	p := rotation(t, &s, Options{})
+	w := &preview{s: s.Clone(), began: s.Now, out: Forecast{Moves: map[string]int{}}}
+	w.estimate()
+	guard := watch(&s, p)
+	for range 1000 {
+		for i := range w.s.Groups[0].Instances {
+			if in := &w.s.Groups[0].Instances[i]; strings.HasPrefix(in.ID, "new-") && len(in.Targets) > 0 {
+				in.Targets[0].State = "unhealthy"
+			}
+		}
+		step := Next(p, w.s)
+		progress := false
+		for _, a := range step.Actions {
+			guard.check(t, &w.s, a)
+			progress = w.act(a) || progress
+			guard.after(t, &w.s, a)
+		}
+		if !progress && !w.wait() {
+			return
+		}
+	}
+	t.Fatal("does not come to a stand")
+}
+
+// A kind that drover does not know, an Argo Rollout say, is paced by the pods it has.
+func TestUnknownOwners(t *testing.T) {
+	s := web()
+	for i := range s.Pods {
+		if s.Pods[i].Owner.Name == "worker" {
+			s.Pods[i].Owner.Kind = "Rollout"
+		}
+	}
+	p := rotation(t, &s, Options{})
+	w := &preview{s: s.Clone(), began: s.Now, out: Forecast{Moves: map[string]int{}}}
+	w.estimate()
+	for range 2000 {
+		step := Next(p, w.s)
+		if step.Done {
+			return
+		}
+		progress := false
+		for _, a := range step.Actions {
+			progress = w.act(a) || progress
+			ready := 0
+			for _, p := range w.s.Pods {
+				if p.Owner.Kind == "Rollout" && p.Ready && !p.Terminating {
+					ready++
+				}
+			}
+			if ready < 11 {
+				t.Fatalf("after %s: %d of 12 ready", a, ready)
+			}
+		}
+		if !progress && !w.wait() {
+			t.Fatalf("stuck: %v", step.Holds)
+		}
+	}
+}
+
+// A node whose kubelet is gone confirms nothing; closing it is what fences it.
+func TestDeadNodeLeaves(t *testing.T) {
+	s := web()
+	s.Nodes[0].Ready = false
+	for i := range s.Pods {
+		if p := &s.Pods[i]; p.Node == "node-0" && p.Stays() == "" {
+			p.Ready, p.Terminating, p.Deleted = false, true, start.Add(-time.Minute)
+		}
+	}
+	p := rotation(t, &s, Options{})
+	var closing []string
+	for range 8 { // journal, suspend, taint, raise, exclude, deregister
+		for _, a := range Next(p, s).Actions {
+			Assume(&s, a)
+			if a.Verb == fleet.Deregister || a.Verb == fleet.Terminate {
+				closing = append(closing, a.Instance)
+			}
+		}
+	}
+	if fmt.Sprint(closing) != "[i-0]" {
+		t.Errorf("closing %v, want the dead one alone", closing)
+	}
+}
+
+// A pod that is not ready serves nobody: it may leave although its budget allows nothing because of it.
+func TestUnreadyPodUnderAnExhaustedBudget(t *testing.T) {
+	s := web()
+	s.Pods[0].Ready = false
+	s.Budgets[0].Healthy, s.Budgets[0].Allowed = 5, 0
+	p := rotation(t, &s, Options{})
+	if len(p.Forecast.Stuck) > 0 {
+		t.Fatalf("stuck: %v", p.Forecast.Stuck)
+	}
+	ix := newIndex(&s)
+	if o := ix.opening(laneOf(&s.Pods[0]), &s.Pods[0]); !o.spare || o.free > 0 {
+		t.Errorf("%+v", o)
+	}
+}
+
+// Who comes to an old node after the plan was made is not evicted unasked.
+func TestLatecomersAreChecked(t *testing.T) {
+	s := web()
+	d, err := depart.Drain(&s, "node-1", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _ := Make(&s, nil, []fleet.Departure{d}, Options{Run: "r-1"})
+	s.Pods = append(s.Pods, fleet.Pod{Ref: fleet.PodRef{Namespace: "default", Name: "debug", UID: "uid-debug"}, Node: "node-1", Ready: true})
+	for range 3 {
+		step := Next(p, s)
+		for _, a := range step.Actions {
+			if a.Pod.Name == "debug" {
+				t.Fatalf("%s: nobody would bring it back", a)
+			}
+			Assume(&s, a)
+		}
+		if len(step.Actions) > 0 && step.Actions[0].Verb == fleet.Evict && !strings.Contains(fmt.Sprint(step.Holds), "default/debug: stays on node-1: has no controller") {
+			t.Errorf("holds: %v", step.Holds)
+		}
+	}
+}
+
+// A refused pod does not take its lane's turn from others.
+func TestRefusedPodsLetOthersGo(t *testing.T) {
+	s := web()
+	for i := range s.Nodes[:5] {
+		s.Nodes[i].Taints = []fleet.Taint{{Key: fleet.TaintKey, Value: "r-1", Effect: fleet.NoSchedule}}
+	}
+	s.Pods[0].Refused = "held by its owner"
+	var d []fleet.Departure
+	for i := range 5 {
+		d = append(d, fleet.Departure{Node: s.Nodes[i].Name, Instance: s.Nodes[i].Instance, Cause: fleet.Drain})
+	}
+	p, _ := Make(&s, nil, d, Options{Run: "r-1"})
+	step := Next(p, s)
+	evicted := ""
+	for _, a := range step.Actions {
+		if strings.HasPrefix(a.Pod.Name, "http-") {
+			evicted += a.Pod.Name
+		}
+	}
+	if evicted == "" || strings.Contains(evicted, "http-0") {
+		t.Errorf("evicted %q of the lane, holds %v", evicted, step.Holds)
 	}
 }
 
@@ -290,7 +508,9 @@ func TestProblems(t *testing.T) {
 		{"tolerates everything", func(s *fleet.Snapshot) { s.Pods[0].Tolerations = []fleet.Toleration{{Exists: true}} }, "pod default/http-0: tolerates every taint, so its replacement could come back to a node that is leaving, again and again; narrow the toleration of Deployment default/http"},
 		{"another run's node", func(s *fleet.Snapshot) {
 			s.Nodes[0].Taints = []fleet.Taint{{Key: fleet.TaintKey, Value: "r-0", Effect: fleet.NoSchedule}}
-		}, "node node-0: is already leaving with run r-0; let that run finish, or give the node back with drover drain --undo node-0"},
+			s.Groups = append(s.Groups, fleet.Group{Name: "api", Mark: &fleet.GroupMark{Run: "r-0"}})
+		}, "node node-0: is leaving with run r-0 of group api; finish that run first: drover rotate api"},
+		{"standby", func(s *fleet.Snapshot) { s.Groups[0].Instances[5].Lifecycle = "Standby" }, "instance i-5: is in Standby: group web does not count it, and drover could not tell when it is wanted again; put it back into service or end it first"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := web()
@@ -335,7 +555,9 @@ func TestReckon(t *testing.T) {
 		{"journaled, not raised", 6, 6, 6, 6, 6, 9, 6},
 		{"journaled, not raised, one closed meanwhile", 6, 3, 6, 6, 7, 9, 4},
 		{"somebody raised by two", 11, 6, 8, 6, 6, 9, 6},
-		{"somebody lowered by two", 7, 6, 4, 6, 6, 9, 6},
+		{"somebody took back a part of the surge", 7, 6, 6, 6, 6, 9, 6},
+		{"somebody typed four", 4, 6, 4, 6, 6, 9, 6},
+		{"somebody closed a new node at the minimum", 5, 1, 5, 6, 6, 7, 1},
 		{"an exit was ended by others", 9, 5, 6, 6, 6, 9, 6},
 	} {
 		g := fleet.Group{Desired: tc.desired, Mark: &fleet.GroupMark{Desired: tc.markDesired, From: tc.from, Set: tc.set, Left: tc.marked}}

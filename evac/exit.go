@@ -2,37 +2,129 @@ package evac
 
 import (
 	"fmt"
+	"slices"
 
 	"drover.dev/fleet"
 )
 
-// exit lets an emptied machine go: out of the load balancers first, and only when no request can reach it any more, closed by its own id.
-// The choice of the victim is never left to AWS.
+// release lets emptied machines go: out of the load balancers first, and only when no request can reach them any more, closed by their own
+// ids. The choice of the victim is never left to AWS.
+func (v *tick) release() {
+	for i := range v.exits {
+		e := &v.exits[i]
+		if !e.Release || e.group == nil || len(e.pods) > 0 {
+			continue
+		}
+		if why := v.notYet(e); why != "" {
+			v.hold("node "+e.Name(), "is empty, and stays: %s", why)
+			continue
+		}
+		v.exit(e)
+	}
+}
+
+// outOfService tells whether an exit has begun to leave its load balancers: it is no node to count on any more.
+func (v *tick) outOfService(e *exit) bool {
+	if v.begun[e.Instance] || e.node != nil && e.node.OutBy == v.plan.Run {
+		return true
+	}
+	return slices.ContainsFunc(e.in.Targets, func(t fleet.Target) bool { return t.State == fleet.TargetDraining })
+}
+
+// works tells whether an exit's machine is a Ready node in service.
+func works(e *exit) bool { return e.node != nil && e.node.Ready && e.in.Lifecycle == fleet.InService }
+
+// notYet says why an empty node has to stay: its group would have fewer working nodes than before the run, or its zone fewer than others.
+// Counting nodes that work, and not what desired says, keeps a group alive whose new instances never come.
+func (v *tick) notYet(e *exit) string {
+	if v.plan.Group(e.Group) == nil || e.group.Mark == nil {
+		return "" // a drain: the person who asked knows that the group shrinks
+	}
+	back := reckon(e.group, v.left(e.Group))
+	if e.group.Desired-v.terminating(e.Group) <= back {
+		return fmt.Sprintf("desired is not above %d yet", back)
+	}
+	if !works(e) {
+		return "" // it is of no use to anybody
+	}
+	if n := v.workingWithout(e); n < back {
+		return fmt.Sprintf("without it %s of group %s would work, it needs %d", plural(n, "node", "nodes"), e.Group, back)
+	}
+	if v.outOfService(e) {
+		return ""
+	}
+	return v.zoneFirst(e)
+}
+
+// workingWithout counts the nodes that serve the group when an exit has gone: those that stay and have arrived, and other exits in service.
+func (v *tick) workingWithout(e *exit) int {
+	n := 0
+	for i := range e.group.Instances {
+		if in := &e.group.Instances[i]; !v.isExit[in.ID] && in.Counted() && notArrived(e.group, in, v.ix.nodeOf[in.ID]) == "" {
+			n++
+		}
+	}
+	for i := range v.exits {
+		if x := &v.exits[i]; x != e && x.Group == e.Group && x.in != nil && works(x) && !v.outOfService(x) {
+			n++
+		}
+	}
+	return n
+}
+
+// terminating counts the terminations asked for in this tick.
+func (v *tick) terminating(group string) int {
+	n := 0
+	for _, a := range v.out.Actions {
+		if a.Verb == fleet.Terminate && a.Group == group {
+			n++
+		}
+	}
+	return n
+}
+
+// zoneFirst keeps the zones even: of the zones that still have exits, one with the most instances loses the next. AWS launches where there
+// are fewest, so what leaves a zone comes back to it, volumes find their zone, and AZRebalance finds nothing to do when it is on again.
+func (v *tick) zoneFirst(e *exit) string {
+	count := byZone(e.group)
+	for i := range v.exits {
+		if x := &v.exits[i]; x.Group == e.Group && x.in != nil && v.outOfService(x) {
+			count[x.Zone]--
+		}
+	}
+	for i := range v.exits {
+		if x := &v.exits[i]; x.Group == e.Group && !v.outOfService(x) && count[x.Zone] > count[e.Zone] {
+			return fmt.Sprintf("zone %s has %d nodes and %s has %d, so one of %s goes first", x.Zone, count[x.Zone], e.Zone, count[e.Zone], x.Zone)
+		}
+	}
+	return ""
+}
+
+// exit takes the next step out for an empty node.
 func (v *tick) exit(e *exit) {
-	if !e.Release || len(e.pods) > 0 || e.group == nil {
-		return
-	}
-	gp := v.plan.Group(e.Group)
-	if gp != nil && e.group.Desired-v.closing[e.Group] <= reckon(e.group, v.left(e.Group)) {
-		// The surge has not been raised again yet: one node less now would be one less than there were before the run.
-		v.hold("node "+e.Name(), "is empty; it is closed once desired is above %d again", reckon(e.group, v.left(e.Group)))
-		return
-	}
+	v.begun[e.Instance] = true
 	if e.node != nil && !e.node.Excluded {
 		v.do(fleet.Action{Verb: fleet.Exclude, Node: e.node.Name, Why: "empty: out of the load balancers before it goes"})
+		return // visible first: other load balancers follow the label
 	}
-	if v.barrier(e) {
+	if v.barrier(e) || v.resizing(e.Group) {
 		return
 	}
-	if v.closing == nil {
-		v.closing = map[string]int{}
-	}
-	v.closing[e.Group]++
 	a := fleet.Action{Verb: fleet.Terminate, Instance: e.Instance, Group: e.Group, Why: "empty and out of every load balancer"}
 	if e.node != nil {
 		a.Node, a.Expect.Empty = e.node.Name, true
 	}
 	v.do(a)
+}
+
+// resizing tells whether this tick changes the group's desired capacity: a termination, which changes it too, then waits for the next.
+func (v *tick) resizing(group string) bool {
+	for _, a := range v.out.Actions {
+		if a.Group == group && (a.Verb == fleet.Resize || a.Verb == fleet.Journal) {
+			return true
+		}
+	}
+	return false
 }
 
 // barrier deregisters the instance and reports whether some target group may still send it requests.
@@ -62,7 +154,7 @@ func (v *tick) needed(e *exit, arn string) string {
 	healthy := 0
 	for i := range e.group.Instances {
 		in := &e.group.Instances[i]
-		if in.ID == e.Instance || in.Leaving() {
+		if in.ID == e.Instance || in.Leaving() || v.dropped(in.ID, arn) {
 			continue
 		}
 		switch in.Target(arn) {
@@ -76,4 +168,14 @@ func (v *tick) needed(e *exit, arn string) string {
 		return "no other target is healthy"
 	}
 	return ""
+}
+
+// dropped tells whether this tick takes an instance out of a target group.
+func (v *tick) dropped(instance, arn string) bool {
+	for _, a := range v.out.Actions {
+		if a.Verb == fleet.Deregister && a.Instance == instance && a.Target == arn {
+			return true
+		}
+	}
+	return false
 }

@@ -2,6 +2,9 @@ package evac
 
 import (
 	"fmt"
+	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"drover.dev/fleet"
@@ -47,24 +50,22 @@ func (v *tick) resize(g *fleet.Group) {
 	v.do(fleet.Action{Verb: fleet.Resize, Group: g.Name, From: g.Desired, To: want, Why: fmt.Sprintf("%d to replace, %d at a time", left, m.Surge)})
 }
 
-// reckon returns the desired capacity to go back to. Desired moves by our own hand (to Set, then one less per node closed) and by others':
-// a person or cluster-autoscaler. What our own moves cannot explain is somebody's wish, and goes into the number.
+// reckon returns the desired capacity to go back to. Desired moves by our own hand (to Set, then one less per node closed) and by others': a
+// person, a schedule, cluster-autoscaler.
 //
 // Between Set less the nodes gone since and Set itself, everything is explained: some of those nodes may have been ended by others, without
-// a decrement.
+// a decrement. Above Set, somebody wants so many more. Below what the group began with, somebody typed that number. Between the two somebody
+// took back what the run had added, which says nothing about the number to return to.
 func reckon(g *fleet.Group, left int) int {
 	m := g.Mark
-	gone := max(0, m.Left-left)
-	lowest := m.Set - gone
+	back := m.Desired
 	switch {
-	case g.Desired >= lowest && g.Desired <= m.Set:
-		return m.Desired
-	case m.Set != m.From && g.Desired == m.From-gone: // journaled, not raised yet
-		return m.Desired
 	case g.Desired > m.Set:
-		return m.Desired + g.Desired - m.Set
+		back += g.Desired - m.Set
+	case g.Desired < m.Desired && g.Desired < m.Set-max(0, m.Left-left):
+		back = g.Desired
 	}
-	return max(0, m.Desired-(lowest-g.Desired))
+	return max(back, g.Min)
 }
 
 // welcome keeps cluster-autoscaler off the nodes that pods are about to move to, which look idle at first, and says which are awaited.
@@ -72,10 +73,10 @@ func (v *tick) welcome(g *fleet.Group) {
 	arrived, coming := 0, 0
 	for i := range g.Instances {
 		in := &g.Instances[i]
-		if v.isExit(in.ID) || in.Leaving() {
+		if v.isExit[in.ID] || !in.Counted() {
 			continue
 		}
-		n := v.s.NodeOf(in.ID)
+		n := v.ix.nodeOf[in.ID]
 		if n != nil && !n.HeldDown && v.left(g.Name) > 0 {
 			v.do(fleet.Action{Verb: fleet.Keep, Node: n.Name, Why: "is to receive pods: cluster-autoscaler must not take it for idle"})
 		}
@@ -87,32 +88,23 @@ func (v *tick) welcome(g *fleet.Group) {
 		coming++
 		v.out.Holds = append(v.out.Holds, fleet.Hold{Subject: "new instance " + in.ID, Reason: why, Since: in.Launched})
 	}
-	if missing := g.Desired - v.members(g); missing > 0 && v.left(g.Name) > 0 {
-		v.hold("group "+g.Name, "%d more to be launched by AWS (%d there, desired %d)", missing, v.members(g), g.Desired)
+	if missing := g.Desired - counted(g); missing > 0 && v.left(g.Name) > 0 {
+		v.hold("group "+g.Name, "%d more to be launched by AWS (%d there, desired %d)", missing, counted(g), g.Desired)
 	}
 	if coming > 0 {
 		v.hold("group "+g.Name, "%d of %d nodes that stay are ready", arrived, arrived+coming)
 	}
 }
 
-// members counts the instances that the group's desired capacity counts.
-func (v *tick) members(g *fleet.Group) int {
+// counted counts the instances that the group's desired capacity counts.
+func counted(g *fleet.Group) int {
 	n := 0
 	for i := range g.Instances {
-		if !g.Instances[i].Leaving() {
+		if g.Instances[i].Counted() {
 			n++
 		}
 	}
 	return n
-}
-
-func (v *tick) isExit(instance string) bool {
-	for _, e := range v.plan.Exits {
-		if e.Instance == instance {
-			return true
-		}
-	}
-	return false
 }
 
 // notArrived says what a new instance still lacks before it counts as capacity: in service, a Ready node without start-up taints, and
@@ -130,16 +122,21 @@ func notArrived(g *fleet.Group, in *fleet.Instance, n *fleet.Node) string {
 		return "node " + n.Name + " still carries a start-up taint"
 	}
 	for _, tg := range g.Targets {
-		if state := in.Target(tg.ARN); state == fleet.TargetInitial || state == fleet.TargetUnused {
+		if state := in.Target(tg.ARN); state == fleet.TargetInitial || state == fleet.TargetUnused && inUse(g, tg.ARN) {
 			return fmt.Sprintf("node %s is %s in target group %s", n.Name, state, tg.Name)
 		}
 	}
 	return ""
 }
 
-// finish waits for the last pods, then puts back what the run changed. The journal goes last: while it is there, somebody can go on.
+// inUse tells whether any instance of the group is a target there: an idle target group is nothing to wait for.
+func inUse(g *fleet.Group, arn string) bool {
+	return slices.ContainsFunc(g.Instances, func(in fleet.Instance) bool { return in.Target(arn) != fleet.TargetUnused })
+}
+
+// finish puts back what the run changed, and waits for the last pods. The journal goes last: while it is there, somebody can go on.
 func (v *tick) finish() {
-	if settled, closed := v.settled(), v.closed(); !settled || !closed {
+	if !v.closed() {
 		return
 	}
 	for i := range v.plan.Groups {
@@ -147,12 +144,7 @@ func (v *tick) finish() {
 			v.restore(g)
 		}
 	}
-	for i := range v.s.Nodes {
-		if n := &v.s.Nodes[i]; n.Kept == v.plan.Run {
-			v.do(fleet.Action{Verb: fleet.Unkeep, Node: n.Name, Why: "the run is over"})
-		}
-	}
-	if len(v.out.Actions) > 0 || len(v.out.Holds) > 0 {
+	if len(v.out.Actions) > 0 || !v.settled() {
 		return
 	}
 	for i := range v.plan.Groups {
@@ -163,13 +155,16 @@ func (v *tick) finish() {
 	v.out.Done = len(v.out.Actions) == 0
 }
 
-// closed waits until no group of the plan is still ending an instance, whoever asked for its end.
+// closed waits until the run's own instances are gone from their groups.
 func (v *tick) closed() bool {
 	all := true
 	for i := range v.plan.Groups {
 		g := v.s.Group(v.plan.Groups[i].Name)
 		for j := range g.Instances {
-			if in := &g.Instances[j]; in.Leaving() {
+			in := &g.Instances[j]
+			n := v.ix.nodeOf[in.ID]
+			ours := v.isExit[in.ID] || n == nil || n.Mark() != nil && n.Mark().Value == v.plan.Run
+			if in.Leaving() && ours {
 				v.hold("instance "+in.ID, "is %s", in.Lifecycle)
 				all = false
 			}
@@ -178,15 +173,67 @@ func (v *tick) closed() bool {
 	return all
 }
 
+// restore puts one group and its nodes back.
 func (v *tick) restore(g *fleet.Group) {
 	for _, process := range g.Mark.Suspended {
-		if g.IsSuspended(process) {
+		switch {
+		case !g.IsSuspended(process):
+		case process == fleet.AZRebalance && lopsided(g):
+			v.out.Exceptions = append(v.out.Exceptions, fmt.Sprintf("group %s: AZRebalance stays suspended: the zones are uneven now (%s), and resumed it would end an instance without draining it; even them out, then aws autoscaling resume-processes --auto-scaling-group-name %s --scaling-processes AZRebalance", g.Name, zones(g), g.Name))
+		default:
 			v.do(fleet.Action{Verb: fleet.Resume, Group: g.Name, Process: process, Why: "it was on before"})
+		}
+	}
+	for i := range g.Instances {
+		if n := v.ix.nodeOf[g.Instances[i].ID]; n != nil && !g.Instances[i].Leaving() {
+			v.restoreNode(n)
 		}
 	}
 	if back := reckon(g, 0); g.Desired > back {
 		v.out.Exceptions = append(v.out.Exceptions, fmt.Sprintf("group %s: desired stays %d, before the run it was %d: AWS replaced a node that somebody else ended meanwhile; close one with drover drain --terminate NODE", g.Name, g.Desired, back))
 	}
+}
+
+// restoreNode takes off what the run put on a node that stays, a former exit among them: one that a later plan no longer wants gone.
+func (v *tick) restoreNode(n *fleet.Node) {
+	if n.Kept == v.plan.Run {
+		v.do(fleet.Action{Verb: fleet.Unkeep, Node: n.Name, Why: "the run is over"})
+	}
+	if m := n.Mark(); m != nil && m.Value == v.plan.Run {
+		v.do(fleet.Action{Verb: fleet.Untaint, Node: n.Name, Why: "it stays after all"})
+	}
+	if n.OutBy == v.plan.Run {
+		v.do(fleet.Action{Verb: fleet.Include, Node: n.Name, Why: "it stays after all"})
+	}
+}
+
+// lopsided tells whether AZRebalance would act: zones that differ by more than one instance.
+func lopsided(g *fleet.Group) bool {
+	count := byZone(g)
+	least, most := math.MaxInt, 0
+	for _, z := range g.Zones {
+		least, most = min(least, count[z]), max(most, count[z])
+	}
+	return most-least > 1
+}
+
+func byZone(g *fleet.Group) map[string]int {
+	count := map[string]int{}
+	for i := range g.Instances {
+		if g.Instances[i].Counted() {
+			count[g.Instances[i].Zone]++
+		}
+	}
+	return count
+}
+
+func zones(g *fleet.Group) string {
+	count := byZone(g)
+	var out []string
+	for _, z := range g.Zones {
+		out = append(out, fmt.Sprintf("%s %d", z, count[z]))
+	}
+	return strings.Join(out, ", ")
 }
 
 // patience is how long after its creation a moved pod may hold up the end of a run. A pod that is not ready by then would not be ready
@@ -212,22 +259,5 @@ func (v *tick) settled() bool {
 		waiting++
 		v.hold("pod "+p.Ref.String(), "moved, not ready yet %s", p.Unplaced)
 	}
-	for i := range v.s.Workloads {
-		w := &v.s.Workloads[i]
-		if alive := v.alive(w.Owner); moved[w.Owner] && alive < w.Replicas {
-			waiting++
-			v.hold(w.Owner.String(), "%d of %d replicas exist after the move", alive, w.Replicas)
-		}
-	}
 	return waiting == 0
-}
-
-func (v *tick) alive(o fleet.Owner) int {
-	n := 0
-	for i := range v.s.Pods {
-		if p := &v.s.Pods[i]; p.Owner == o && !p.Finished && !p.Terminating {
-			n++
-		}
-	}
-	return n
 }

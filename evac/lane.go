@@ -43,37 +43,26 @@ func laneOf(p *fleet.Pod) lane {
 // no protection, but a rotation should not be the day when that is felt.
 const share = 10
 
-// openings returns how many more pods of a lane may go now, and the figures behind it.
-func openings(s *fleet.Snapshot, l lane, p *fleet.Pod) (int, string) {
-	switch l.kind {
-	case laneBudget:
-		b := s.Budget(l.name)
-		if b == nil {
-			return 1, ""
-		}
-		return b.Allowed, fmt.Sprintf("%d healthy, needs %d, allows %d", b.Healthy, b.Desired, b.Allowed)
-	case laneWorkload:
-		w := workload(s, p.Owner)
-		if w == nil {
-			return 1, ""
-		}
-		ready := 0
-		for i := range s.Pods {
-			if q := &s.Pods[i]; q.Owner == p.Owner && q.Ready && !q.Terminating {
-				ready++
-			}
-		}
-		may := max(1, w.Replicas/share)
-		return may - max(0, w.Replicas-ready), fmt.Sprintf("%d of %d ready, %d may be missing (no PodDisruptionBudget)", ready, w.Replicas, may)
-	}
-	return 1, ""
+// opening is what a lane allows now, and the figures behind it.
+type opening struct {
+	free int
+	why  string
+	// spare: a pod that is not ready may go although free is 0. It serves nobody, and the lane has what it needs without it.
+	spare bool
 }
 
-func workload(s *fleet.Snapshot, o fleet.Owner) *fleet.Workload {
-	for i := range s.Workloads {
-		if s.Workloads[i].Owner == o {
-			return &s.Workloads[i]
+func (ix *index) opening(l lane, p *fleet.Pod) opening {
+	switch l.kind {
+	case laneBudget:
+		b := ix.budget[l.name]
+		if b == nil {
+			return opening{free: 1}
 		}
+		return opening{b.Allowed, fmt.Sprintf("%d healthy, needs %d, allows %d", b.Healthy, b.Desired, b.Allowed), b.Healthy >= b.Desired && b.Desired > 0}
+	case laneWorkload:
+		w := ix.workloads[p.Owner]
+		may := max(1, w.replicas/share)
+		return opening{may - max(0, w.replicas-w.ready), fmt.Sprintf("%d of %d ready, %d may be missing (no PodDisruptionBudget)", w.ready, w.replicas, may), true}
 	}
-	return nil
+	return opening{free: 1}
 }

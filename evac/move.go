@@ -14,7 +14,7 @@ import (
 // single pods off many nodes at once would fill the new nodes without ever emptying an old one, and a small surge would then wait for ever.
 func (v *tick) move() {
 	exits := v.byProgress()
-	r := newRoom(v.s, v.leaving)
+	r := newRoom(v.ix, v.leaving)
 	var open, shut []*exit
 	unfit := map[*exit]string{}
 	for _, e := range exits {
@@ -31,7 +31,7 @@ func (v *tick) move() {
 	}
 	var going []fleet.Action
 	for _, e := range open {
-		going = append(going, v.evictions(e, unfit[e] != "", newRoom(v.s, v.leaving))...)
+		going = append(going, v.evictions(e, unfit[e] != "")...)
 	}
 	v.holdShut(shut, unfit)
 	if len(going) == 0 {
@@ -94,12 +94,12 @@ func placeAll(r *room, pods []*fleet.Pod) (why string) {
 func (v *tick) capacityComing() bool {
 	for i := range v.plan.Groups {
 		g := v.s.Group(v.plan.Groups[i].Name)
-		if g.Mark == nil || v.wanted(g) > v.members(g) {
+		if g.Mark == nil || v.wanted(g) > counted(g) {
 			return true
 		}
 		for j := range g.Instances {
 			in := &g.Instances[j]
-			if !v.isExit(in.ID) && !in.Leaving() && notArrived(g, in, v.s.NodeOf(in.ID)) != "" {
+			if !v.isExit[in.ID] && !in.Leaving() && in.Counted() && notArrived(g, in, v.ix.nodeOf[in.ID]) != "" {
 				return true
 			}
 		}
@@ -108,11 +108,19 @@ func (v *tick) capacityComing() bool {
 }
 
 // evictions returns the evictions that would empty an exit; with partial, only those of pods that fit one by one.
-func (v *tick) evictions(e *exit, partial bool, r *room) []fleet.Action {
+func (v *tick) evictions(e *exit, partial bool) []fleet.Action {
+	var r *room
+	if partial {
+		r = newRoom(v.ix, v.leaving)
+	}
 	var out []fleet.Action
 	for _, p := range e.pods {
 		if p.Terminating {
 			v.hold("pod "+p.Ref.String(), "is shutting down on %s, has %s for it", e.Name(), p.Grace)
+			continue
+		}
+		if why := v.mayNot(p); why != "" {
+			v.hold("pod "+p.Ref.String(), "stays on %s: %s", e.Name(), why)
 			continue
 		}
 		if partial && !p.Finished {
@@ -124,6 +132,21 @@ func (v *tick) evictions(e *exit, partial bool, r *room) []fleet.Action {
 		out = append(out, fleet.Action{Verb: fleet.Evict, Pod: p.Ref, Node: e.node.Name, Why: e.Why})
 	}
 	return out
+}
+
+// mayNot says why a pod is not to be evicted at all now: it came after the plan was made and would have been a problem then, or its eviction
+// was refused a moment ago.
+func (v *tick) mayNot(p *fleet.Pod) string {
+	if p.Refused != "" {
+		return p.Refused
+	}
+	if p.Finished || v.moving[p.Ref.UID] {
+		return ""
+	}
+	if problems := podProblems(v.ix, p, v.plan.taint(), v.plan.Force); len(problems) > 0 {
+		return problems[0].Reason + "; " + problems[0].Next
+	}
+	return ""
 }
 
 // harden turns drover's soft taints into hard ones, on all old nodes, before the first pod moves: a pod must not move to a node that is
@@ -143,38 +166,36 @@ func (v *tick) harden() bool {
 	return soft
 }
 
-// openLanes keeps the evictions that their lanes allow now. A pod that is not ready serves nobody, so a workload lane never holds it back;
-// a budget may, and then says so itself.
+// openLanes keeps the evictions that their lanes allow now.
 func (v *tick) openLanes(going []fleet.Action) []fleet.Action {
-	open := map[lane]int{}
-	why := map[lane]string{}
+	state := map[lane]*opening{}
 	waiting := map[lane]int{}
+	var order []lane
 	var out []fleet.Action
 	for _, a := range going {
-		p := v.pod(a.Pod)
+		p := v.ix.byUID[a.Pod.UID]
 		l := laneOf(p)
-		if _, seen := open[l]; !seen {
-			open[l], why[l] = openings(v.s, l, p)
+		o := state[l]
+		if o == nil {
+			fresh := v.ix.opening(l, p)
+			o, state[l], order = &fresh, &fresh, append(order, l)
 		}
-		if l.kind == laneWorkload && !p.Ready {
-			out = append(out, a)
-			continue
-		}
-		if open[l] <= 0 {
+		switch {
+		case !p.Ready && o.spare:
+		case o.free > 0:
+			o.free--
+		default:
 			waiting[l]++
 			continue
 		}
-		open[l]--
-		if why[l] != "" {
-			a.Why = l.String() + ": " + why[l]
+		if o.why != "" {
+			a.Why = l.String() + ": " + o.why
 		}
 		out = append(out, a)
 	}
-	for _, a := range going {
-		l := laneOf(v.pod(a.Pod))
+	for _, l := range order {
 		if n := waiting[l]; n > 0 {
-			v.hold(l.String(), "%s; %s", why[l], plural(n, "pod waits", "pods wait"))
-			delete(waiting, l)
+			v.hold(l.String(), "%s; %s", state[l].why, plural(n, "pod waits", "pods wait"))
 		}
 	}
 	return out
@@ -185,13 +206,4 @@ func plural(n int, one, many string) string {
 		return "1 " + one
 	}
 	return fmt.Sprintf("%d %s", n, many)
-}
-
-func (v *tick) pod(ref fleet.PodRef) *fleet.Pod {
-	for i := range v.s.Pods {
-		if v.s.Pods[i].Ref == ref {
-			return &v.s.Pods[i]
-		}
-	}
-	return nil
 }

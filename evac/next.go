@@ -21,7 +21,7 @@ type Step struct {
 // The order holds across all groups of the plan: first every group's prior values are journaled, then every old node is tainted, and only
 // then the first pod moves. So a pod that moves has no old node left to land on, and moves once.
 func Next(p Plan, s fleet.Snapshot) Step {
-	v := &tick{plan: &p, s: &s, leaving: map[string]bool{}}
+	v := &tick{plan: &p, s: &s, ix: newIndex(&s), leaving: map[string]bool{}, isExit: map[string]bool{}, begun: map[string]bool{}, moving: map[string]bool{}}
 	if v.out.Diverged = v.frame(); v.out.Diverged != "" {
 		return v.out
 	}
@@ -31,9 +31,7 @@ func Next(p Plan, s fleet.Snapshot) Step {
 	}
 	v.capacity()
 	v.move()
-	for i := range v.exits {
-		v.exit(&v.exits[i])
-	}
+	v.release()
 	if len(v.out.Actions) == 0 && len(v.exits) == 0 {
 		v.finish()
 	}
@@ -44,9 +42,12 @@ func Next(p Plan, s fleet.Snapshot) Step {
 type tick struct {
 	plan    *Plan
 	s       *fleet.Snapshot
-	leaving map[string]bool // nodes of the plan's exits
+	ix      *index
+	isExit  map[string]bool // instances of the plan's exits
+	leaving map[string]bool // their nodes
 	exits   []exit          // exits not done yet
-	closing map[string]int  // terminations asked for in this tick, by group
+	begun   map[string]bool // exits that begin to leave service in this tick, by instance
+	moving  map[string]bool // pods that the plan moves, by UID
 	out     Step
 }
 
@@ -105,25 +106,34 @@ func (v *tick) look() {
 	planned := map[string]int{}
 	for _, m := range v.plan.Moves {
 		planned[m.From]++
+		v.moving[m.Pod.UID] = true
 	}
 	for _, e := range v.plan.Exits {
-		x := exit{Exit: e, node: v.s.Node(e.Node)}
-		x.group, x.in = v.s.Instance(e.Instance)
+		at := v.ix.instance[e.Instance]
+		x := exit{Exit: e, node: v.ix.node[e.Node], group: at.group, in: at.in}
 		if x.node == nil {
-			x.node = v.s.NodeOf(e.Instance)
+			x.node = v.ix.nodeOf[e.Instance]
+		}
+		if e.Instance != "" {
+			v.isExit[e.Instance] = true
 		}
 		if x.node != nil {
 			v.leaving[x.node.Name] = true
-			x.pods = movable(v.s, x.node.Name)
+			x.pods = v.ix.movable(x.node)
 			x.moved = len(x.pods) < planned[x.node.Name]
 		}
-		switch {
-		case e.Release && (x.in == nil || x.in.Leaving()):
-		case !e.Release && (x.node == nil || x.node.Mark() != nil && x.node.Mark().Effect == fleet.NoSchedule && len(x.pods) == 0):
-		default:
+		if !x.done() {
 			v.exits = append(v.exits, x)
 		}
 	}
+}
+
+// done tells whether nothing is left to do for an exit.
+func (x *exit) done() bool {
+	if x.Release {
+		return x.in == nil || x.in.Leaving()
+	}
+	return x.node == nil || x.node.Mark() != nil && x.node.Mark().Effect == fleet.NoSchedule && len(x.pods) == 0
 }
 
 // left counts the exits of a group that its desired capacity still counts.
@@ -159,14 +169,26 @@ func (v *tick) prepare() {
 		return
 	}
 	for i := range v.exits {
-		n := v.exits[i].node
-		switch {
-		case n == nil || n.Mark() != nil && (v.exits[i].Replace || n.Mark().Effect == fleet.NoSchedule):
-		case v.exits[i].Replace:
-			v.taint(n, fleet.PreferNoSchedule, "is leaving; soft until there is room elsewhere")
-		default:
-			v.taint(n, fleet.NoSchedule, v.exits[i].Why)
-		}
+		v.markExit(&v.exits[i])
+	}
+}
+
+// markExit puts the run's taint on a node: soft at first where a replacement is to come, and never softer than it is, as when a person has
+// drained the node before.
+func (v *tick) markExit(e *exit) {
+	if e.node == nil {
+		return
+	}
+	effect, why := fleet.NoSchedule, e.Why
+	if e.Replace {
+		effect, why = fleet.PreferNoSchedule, "is leaving; soft until there is room elsewhere"
+	}
+	m := e.node.Mark()
+	if m != nil && m.Effect == fleet.NoSchedule {
+		effect = fleet.NoSchedule
+	}
+	if m == nil || m.Value != v.plan.Run || m.Effect != effect {
+		v.taint(e.node, effect, why)
 	}
 }
 

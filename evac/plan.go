@@ -29,6 +29,7 @@ type Plan struct {
 	Moves    []Move
 	Stays    []Stay
 	Notes    []string
+	Force    bool
 	Forecast Forecast
 }
 
@@ -90,28 +91,37 @@ func (s Surge) Of(g *fleet.Group, exits int) int {
 // Make plans the departures. groups are those to rotate: a group whose exits are all done may still have to be restored. Problems are
 // reasons not to start; with any of them the plan must not be carried out.
 func Make(s *fleet.Snapshot, groups []string, departures []fleet.Departure, o Options) (Plan, []fleet.Problem) {
-	p := Plan{Run: o.Run, At: s.Now}
-	for _, name := range groups {
-		if m := s.Group(name).Mark; m != nil {
-			p.Run, p.At = m.Run, m.At
-		}
-	}
+	p := Plan{Run: o.Run, At: s.Now, Force: o.Force}
+	ix := newIndex(s)
 	var problems []fleet.Problem
 	for _, name := range groups {
-		g, pr := planGroup(s, s.Group(name), departures, o)
+		m := s.Group(name).Mark
+		if m == nil {
+			continue
+		}
+		if p.Run != o.Run && p.Run != m.Run {
+			problems = append(problems, fleet.Problem{Subject: "group " + name, Reason: fmt.Sprintf("is in the middle of run %s, another group of this command in run %s", m.Run, p.Run), Next: "finish them one by one: drover rotate " + name})
+		}
+		p.Run, p.At = m.Run, m.At
+		if o.Surge != (Surge{}) && o.Surge.Of(s.Group(name), len(departures)) != m.Surge {
+			p.Notes = append(p.Notes, fmt.Sprintf("group %s: surge stays %d, as this run was approved; --surge counts for new runs", name, m.Surge))
+		}
+	}
+	for _, name := range groups {
+		g, pr := planGroup(s.Group(name), departures, o)
 		p.Groups = append(p.Groups, g)
 		problems = append(problems, pr...)
 	}
-	p.Exits = orderExits(s, departures)
-	problems = append(problems, p.planPods(s, o)...)
-	problems = append(problems, otherRuns(s, &p)...)
+	p.Exits = orderExits(ix, departures)
+	problems = append(problems, p.planPods(ix)...)
+	problems = append(problems, otherRuns(ix, &p)...)
 	if len(problems) == 0 {
 		p.Forecast = Preview(p, *s)
 	}
 	return p, problems
 }
 
-func planGroup(s *fleet.Snapshot, g *fleet.Group, departures []fleet.Departure, o Options) (GroupPlan, []fleet.Problem) {
+func planGroup(g *fleet.Group, departures []fleet.Departure, o Options) (GroupPlan, []fleet.Problem) {
 	exits := 0
 	for _, d := range departures {
 		if d.Group == g.Name {
@@ -121,16 +131,22 @@ func planGroup(s *fleet.Snapshot, g *fleet.Group, departures []fleet.Departure, 
 	gp := GroupPlan{Name: g.Name, Criterion: o.Criterion, Desired: g.Desired, Max: g.Max, Surge: o.Surge.Of(g, exits), Wants: g.Wants}
 	if m := g.Mark; m != nil {
 		gp.Resumed, gp.Desired, gp.Surge = true, m.Desired, m.Surge
-		return gp, nil
+		return gp, nil // as it was approved: another surge now would be another plan
+	}
+	var problems []fleet.Problem
+	for i := range g.Instances {
+		if in := &g.Instances[i]; exits > 0 && strings.Contains(in.Lifecycle, "Standby") {
+			problems = append(problems, fleet.Problem{Subject: "instance " + in.ID, Reason: "is in Standby: group " + g.Name + " does not count it, and drover could not tell when it is wanted again", Next: "put it back into service or end it first"})
+		}
 	}
 	if need := g.Desired + gp.Surge; exits > 0 && need > g.Max {
-		return gp, []fleet.Problem{{
+		problems = append(problems, fleet.Problem{
 			Subject: "group " + g.Name,
 			Reason:  fmt.Sprintf("max %d is too small: desired %d + surge %d = %d", g.Max, g.Desired, gp.Surge, need),
 			Next:    surgeAdvice(g, need),
-		}}
+		})
 	}
-	return gp, nil
+	return gp, problems
 }
 
 func surgeAdvice(g *fleet.Group, need int) string {
@@ -143,13 +159,13 @@ func surgeAdvice(g *fleet.Group, need int) string {
 
 // orderExits interleaves zones, and within a zone puts the nodes with the fewest pods first: each wave then frees capacity where the
 // group's own zone balance puts the new nodes, and the first node to finish finishes soon.
-func orderExits(s *fleet.Snapshot, departures []fleet.Departure) []Exit {
+func orderExits(ix *index, departures []fleet.Departure) []Exit {
 	byZone := map[string][]Exit{}
 	for _, d := range departures {
 		e := Exit{Departure: d}
-		if _, in := s.Instance(d.Instance); in != nil {
-			e.Zone = in.Zone
-		} else if n := s.Node(d.Node); n != nil {
+		if at := ix.instance[d.Instance]; at.in != nil {
+			e.Zone = at.in.Zone
+		} else if n := ix.node[d.Node]; n != nil {
 			e.Zone = n.Zone
 		}
 		byZone[e.Zone] = append(byZone[e.Zone], e)
@@ -158,7 +174,7 @@ func orderExits(s *fleet.Snapshot, departures []fleet.Departure) []Exit {
 	for z, exits := range byZone {
 		zones = append(zones, z)
 		slices.SortStableFunc(exits, func(a, b Exit) int {
-			return cmp.Or(cmp.Compare(len(movable(s, a.Node)), len(movable(s, b.Node))), cmp.Compare(a.Instance, b.Instance))
+			return cmp.Or(cmp.Compare(len(ix.movable(ix.node[a.Node])), len(ix.movable(ix.node[b.Node]))), cmp.Compare(a.Instance, b.Instance))
 		})
 	}
 	slices.Sort(zones)
@@ -173,58 +189,50 @@ func orderExits(s *fleet.Snapshot, departures []fleet.Departure) []Exit {
 	return out
 }
 
-// movable returns the pods of a node that have to leave it, those already on their way out included.
-func movable(s *fleet.Snapshot, node string) []*fleet.Pod {
-	if node == "" {
-		return nil
-	}
-	var out []*fleet.Pod
-	for _, p := range s.PodsOn(node) {
-		if p.Stays() == "" {
-			out = append(out, p)
-		}
-	}
-	return out
+// taint is the run's hard taint.
+func (p *Plan) taint() fleet.Taint {
+	return fleet.Taint{Key: fleet.TaintKey, Value: p.Run, Effect: fleet.NoSchedule}
 }
 
 // planPods lists what moves and what stays, and finds the pods that never could.
-func (p *Plan) planPods(s *fleet.Snapshot, o Options) []fleet.Problem {
+func (p *Plan) planPods(ix *index) []fleet.Problem {
 	var problems []fleet.Problem
-	taint := fleet.Taint{Key: fleet.TaintKey, Value: p.Run, Effect: fleet.NoSchedule}
 	for _, e := range p.Exits {
 		if e.Node == "" {
 			p.Notes = append(p.Notes, fmt.Sprintf("instance %s never registered as a node: nothing to move, it is only closed", e.Instance))
 			continue
 		}
-		for _, pod := range s.PodsOn(e.Node) {
+		for _, pod := range ix.pods[e.Node] {
 			if why := pod.Stays(); why != "" {
 				p.Stays = append(p.Stays, Stay{Pod: pod.Ref, Node: e.Node, Why: why})
 				continue
 			}
 			move := Move{Pod: pod.Ref, Owner: pod.Owner, From: e.Node, Lane: laneOf(pod).String()}
-			if pod.Finished {
+			switch {
+			case pod.Finished:
 				move.Why = "finished: removed with its node"
-			} else {
-				problems = append(problems, podProblems(s, pod, taint, o)...)
-				if w := workload(s, pod.Owner); w != nil && w.Replicas == 1 && len(pod.Budgets) == 0 {
-					move.Why = "single replica: not served while it moves"
-				}
+			case ix.single(pod):
+				move.Why = "single replica: not served while it moves"
 			}
+			problems = append(problems, podProblems(ix, pod, p.taint(), p.Force)...)
 			p.Moves = append(p.Moves, move)
 		}
 	}
 	return dedupe(problems)
 }
 
-func podProblems(s *fleet.Snapshot, pod *fleet.Pod, taint fleet.Taint, o Options) []fleet.Problem {
+// podProblems says why a pod could never be moved.
+func podProblems(ix *index, pod *fleet.Pod, taint fleet.Taint, force bool) []fleet.Problem {
 	subject := "pod " + pod.Ref.String()
 	switch {
+	case pod.Finished:
+		return nil
 	case len(pod.Budgets) > 1:
 		return []fleet.Problem{{
 			Subject: subject, Reason: "is covered by " + fmt.Sprint(len(pod.Budgets)) + " PodDisruptionBudgets (" + strings.Join(pod.Budgets, ", ") + "); the eviction API refuses such pods always",
 			Next: "leave one PodDisruptionBudget that selects it",
 		}}
-	case pod.Owner.Kind == "" && !o.Force:
+	case pod.Owner.Kind == "" && !force:
 		return []fleet.Problem{{
 			Subject: subject, Reason: "has no controller: evicted, it is gone for good",
 			Next: "delete it yourself, give it a controller, or pass --force",
@@ -236,7 +244,7 @@ func podProblems(s *fleet.Snapshot, pod *fleet.Pod, taint fleet.Taint, o Options
 		}}
 	}
 	if len(pod.Budgets) == 1 {
-		if b := s.Budget(pod.Budgets[0]); b != nil && b.Never() {
+		if b := ix.budget[pod.Budgets[0]]; b != nil && b.Never() {
 			return []fleet.Problem{{
 				Subject: "budget " + b.Name,
 				Reason:  fmt.Sprintf("can never allow a disruption: it wants %d healthy of the %d pods it counts", b.Desired, b.Expected),
@@ -247,20 +255,25 @@ func podProblems(s *fleet.Snapshot, pod *fleet.Pod, taint fleet.Taint, o Options
 	return nil
 }
 
-// otherRuns finds nodes that another run has already marked: two plans must not share a node.
-func otherRuns(s *fleet.Snapshot, p *Plan) []fleet.Problem {
+// otherRuns finds nodes that a run of some other group is taking away: two runs must not share a node. A node that a person has drained is
+// taken over.
+func otherRuns(ix *index, p *Plan) []fleet.Problem {
 	var out []fleet.Problem
 	for _, e := range p.Exits {
-		n := s.Node(e.Node)
-		if n == nil {
+		n := ix.node[e.Node]
+		if n == nil || n.Mark() == nil || n.Mark().Value == p.Run {
 			continue
 		}
-		if t := n.Mark(); t != nil && t.Value != p.Run {
-			out = append(out, fleet.Problem{
-				Subject: "node " + n.Name, Reason: "is already leaving with run " + t.Value,
-				Next: "let that run finish, or give the node back with drover drain --undo " + n.Name,
-			})
+		run := n.Mark().Value
+		i := slices.IndexFunc(ix.s.Groups, func(g fleet.Group) bool { return g.Mark != nil && g.Mark.Run == run })
+		if i < 0 {
+			p.Notes = append(p.Notes, fmt.Sprintf("node %s was drained by hand before (%s): this run takes it over", n.Name, run))
+			continue
 		}
+		out = append(out, fleet.Problem{
+			Subject: "node " + n.Name, Reason: "is leaving with run " + run + " of group " + ix.s.Groups[i].Name,
+			Next: "finish that run first: drover rotate " + ix.s.Groups[i].Name,
+		})
 	}
 	return out
 }

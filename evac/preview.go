@@ -16,7 +16,9 @@ type Forecast struct {
 	Moves  map[string]int // moves per workload
 	Events []Event        // every action, with its moment
 	Stuck  []fleet.Hold   // why it would not finish, when it would not
-	Peak   int            // most instances at once over the plan's groups, those being closed left out
+	// Exceptions is what the run could not put back.
+	Exceptions []string
+	Peak       int // most instances at once over the plan's groups, those being closed left out
 }
 
 // Event is an action at a moment after the start.
@@ -49,6 +51,7 @@ func Preview(p Plan, s fleet.Snapshot) Forecast {
 			return w.out
 		}
 		if step.Done {
+			w.out.Exceptions = step.Exceptions
 			break
 		}
 		progress := false
@@ -348,12 +351,15 @@ func (w *preview) create(old fleet.Pod) {
 
 // schedule binds pending pods to nodes that drover has not marked.
 func (w *preview) schedule() {
+	var r *room
 	for i := range w.s.Pods {
 		p := &w.s.Pods[i]
 		if p.Node != "" || p.Finished {
 			continue
 		}
-		r := bare(&w.s)
+		if r == nil {
+			r = bare(newIndex(&w.s))
+		}
 		node, why := r.place(p)
 		if p.Unplaced = why; node == "" {
 			continue
@@ -379,14 +385,14 @@ func (w *preview) start(p fleet.Pod) {
 }
 
 // bare is the room that the scheduler sees: nothing promised.
-func bare(s *fleet.Snapshot) *room {
+func bare(ix *index) *room {
 	leaving := map[string]bool{}
-	for i := range s.Nodes {
-		if s.Nodes[i].Mark() != nil {
-			leaving[s.Nodes[i].Name] = true
+	for i := range ix.s.Nodes {
+		if ix.s.Nodes[i].Mark() != nil {
+			leaving[ix.s.Nodes[i].Name] = true
 		}
 	}
-	return unpromised(s, leaving)
+	return unpromised(ix, leaving)
 }
 
 // count brings the budgets' figures up to date, as the disruption controller would.

@@ -18,53 +18,43 @@ type room struct {
 }
 
 // newRoom looks at every Ready node outside leaving, and takes off what is promised to pods on their way.
-func newRoom(s *fleet.Snapshot, leaving map[string]bool) *room {
-	r := unpromised(s, leaving)
-	r.promise(s)
+func newRoom(ix *index, leaving map[string]bool) *room {
+	r := unpromised(ix, leaving)
+	r.promise(ix)
 	return r
 }
 
 // unpromised is the space that the scheduler sees.
-func unpromised(s *fleet.Snapshot, leaving map[string]bool) *room {
+func unpromised(ix *index, leaving map[string]bool) *room {
 	r := &room{free: map[string]fleet.Resources{}}
-	for i := range s.Nodes {
-		n := &s.Nodes[i]
-		if n.Ready && !n.Cordoned && !leaving[n.Name] {
-			r.nodes = append(r.nodes, n)
-			r.free[n.Name] = n.Room
+	for i := range ix.s.Nodes {
+		n := &ix.s.Nodes[i]
+		if !n.Ready || n.Cordoned || leaving[n.Name] {
+			continue
 		}
-	}
-	for i := range s.Pods {
-		p := &s.Pods[i]
-		if free, ok := r.free[p.Node]; ok && !p.Finished {
-			r.free[p.Node] = free.Sub(p.Requests)
+		free := n.Room
+		for _, p := range ix.pods[n.Name] {
+			if !p.Finished {
+				free = free.Sub(p.Requests)
+			}
 		}
+		r.nodes = append(r.nodes, n)
+		r.free[n.Name] = free
 	}
 	return r
 }
 
 // promise reserves space for pods that exist without a node, and for those their controllers are about to create.
-func (r *room) promise(s *fleet.Snapshot) {
-	alive := map[fleet.Owner]int{}
-	sample := map[fleet.Owner]*fleet.Pod{}
-	for i := range s.Pods {
-		p := &s.Pods[i]
-		if p.Finished {
-			continue
-		}
-		sample[p.Owner] = p
-		if p.Terminating {
-			continue
-		}
-		alive[p.Owner]++
-		if p.Node == "" {
+func (r *room) promise(ix *index) {
+	for i := range ix.s.Pods {
+		if p := &ix.s.Pods[i]; p.Node == "" && !p.Finished && !p.Terminating {
 			r.place(p)
 		}
 	}
-	for _, w := range s.Workloads {
-		p := sample[w.Owner]
-		for n := alive[w.Owner]; p != nil && n < w.Replicas; n++ {
-			r.place(p)
+	for _, o := range ix.owners() {
+		w := ix.workloads[o]
+		for n := w.alive; n < w.replicas && w.sample.Stays() == ""; n++ {
+			r.place(w.sample)
 		}
 	}
 }

@@ -22,6 +22,7 @@ type Group struct {
 	Instances         []Instance
 	Targets           []TargetGroup // load balancer target groups attached to the group
 	Mark              *GroupMark    // drover's own journal on the group; nil when no run has changed it
+	Trouble           string        // why the rest could not be read; such a group is listed and nothing else
 }
 
 // Instance returns the member of that id, or nil.
@@ -100,6 +101,11 @@ type Instance struct {
 // Leaving tells whether the group is already ending the instance.
 func (i *Instance) Leaving() bool {
 	return strings.HasPrefix(i.Lifecycle, "Terminat") || strings.HasPrefix(i.Lifecycle, "Detach")
+}
+
+// Counted tells whether the group's desired capacity counts the instance. Standby instances, for one, are outside of it.
+func (i *Instance) Counted() bool {
+	return i.Lifecycle == InService || strings.HasPrefix(i.Lifecycle, Pending)
 }
 
 // Target returns the instance's state in a target group; TargetUnused when it is not registered there.

@@ -34,7 +34,8 @@ type Node struct {
 	Room     Resources // allocatable
 	Kept     string    // run that asked cluster-autoscaler to leave this node; empty when none did
 	HeldDown bool      // cluster-autoscaler's scale-down-disabled annotation is there, whoever set it
-	Excluded bool      // excluded from external load balancers by label
+	Excluded bool      // excluded from external load balancers by label, whoever set it
+	OutBy    string    // run that excluded it; empty when none did
 }
 
 // Mark returns drover's taint on the node, or nil.

@@ -19,7 +19,8 @@ type Pod struct {
 	Ready       bool
 	Finished    bool // Succeeded or Failed
 	Terminating bool
-	Mirror      bool // static pod's image in the API
+	Deleted     time.Time // when its shutdown has to be over; zero while it is not Terminating
+	Mirror      bool      // static pod's image in the API
 	Created     time.Time
 	ReadySince  time.Time
 	Grace       time.Duration
@@ -30,6 +31,7 @@ type Pod struct {
 	Tolerations []Toleration
 	VolumeZones []string // zones its volumes can be used in; empty when anywhere
 	Unplaced    string   // the scheduler's words when it found no node
+	Refused     string   // why its eviction was refused a moment ago; not worth asking for again yet
 }
 
 // Owner is a workload that keeps pods running.

@@ -3,9 +3,7 @@ package kube
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -33,12 +31,16 @@ func (c *Cluster) Act(ctx context.Context, a fleet.Action) error {
 	case fleet.Unkeep:
 		return c.patchNode(ctx, a.Node, func(n *corev1.Node) change { return unkeep(n, a.Run) })
 	case fleet.Exclude:
-		return c.patchNode(ctx, a.Node, func(n *corev1.Node) change { return label(n, excludeLabel, "true") })
+		return c.patchNode(ctx, a.Node, func(n *corev1.Node) change { return exclude(n, a.Run) })
 	case fleet.Include:
-		return c.patchNode(ctx, a.Node, func(n *corev1.Node) change { return label(n, excludeLabel, nil) })
+		return c.patchNode(ctx, a.Node, include)
 	}
 	return fmt.Errorf("kube does not know how to %s", a.Verb)
 }
+
+// lostAfter is how long after its announced end a pod may stay Terminating before a silent node counts as dead. The announced end already
+// includes the pod's grace; this covers the clocks.
+const lostAfter = 30 * time.Second
 
 // Confirm reads live whether the action's Expect holds.
 func (c *Cluster) Confirm(ctx context.Context, a fleet.Action) error {
@@ -47,14 +49,38 @@ func (c *Cluster) Confirm(ctx context.Context, a fleet.Action) error {
 	}
 	list, err := c.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("spec.nodeName", a.Node).String()})
 	if err != nil {
-		return fmt.Errorf("list pods of node %s: %w", a.Node, err)
+		return classify(fmt.Errorf("list pods of node %s: %w", a.Node, err))
 	}
 	for i := range list.Items {
-		if p := c.podOf(&list.Items[i], nil); p.Stays() == "" {
+		p := c.podOf(&list.Items[i])
+		if p.Stays() != "" {
+			continue
+		}
+		lost, err := c.lost(ctx, &p)
+		if err != nil {
+			return err
+		}
+		if !lost {
 			return &fleet.Refused{Reason: fmt.Sprintf("node %s is not empty after all: pod %s is on it", a.Node, p.Ref)}
 		}
 	}
 	return nil
+}
+
+// lost tells whether the pod's end will never be confirmed: it is overdue, and its node says nothing any more. Closing the machine is then
+// what makes sure that nothing of it runs.
+func (c *Cluster) lost(ctx context.Context, p *fleet.Pod) (bool, error) {
+	if p.Deleted.IsZero() || time.Since(p.Deleted) < lostAfter {
+		return false, nil
+	}
+	n, err := c.client.CoreV1().Nodes().Get(ctx, p.Node, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, classify(fmt.Errorf("read node %s: %w", p.Node, err))
+	}
+	return !nodeOf(n).Ready, nil
 }
 
 // change is a merge patch of a node; nil means "already so".
@@ -133,17 +159,28 @@ func annotate(values map[string]any) change {
 	return change{"metadata": map[string]any{"annotations": values}}
 }
 
-func label(n *corev1.Node, key string, value any) change {
-	old, there := n.Labels[key]
-	if value == nil && !there || there && old == value {
+// exclude labels the node, unless somebody else did before.
+func exclude(n *corev1.Node, run string) change {
+	if _, theirs := n.Labels[excludeLabel]; theirs {
 		return nil
 	}
-	return change{"metadata": map[string]any{"labels": map[string]any{key: value}}}
+	return change{"metadata": map[string]any{"labels": map[string]any{excludeLabel: "true"}, "annotations": map[string]any{excludedBy: run}}}
+}
+
+// include takes the label off again if a run of ours set it: whichever, since an abandoned run's label is nobody else's to remove.
+func include(n *corev1.Node) change {
+	if _, ours := n.Annotations[excludedBy]; !ours {
+		return nil
+	}
+	return change{"metadata": map[string]any{"labels": map[string]any{excludeLabel: nil}, "annotations": map[string]any{excludedBy: nil}}}
 }
 
 // evict asks the eviction API to remove exactly this pod. The UID keeps a reborn pod of the same name safe; no retries below this call keep
 // the waiting where it can be seen.
 func (c *Cluster) evict(ctx context.Context, a fleet.Action) error {
+	if p, err := c.pods.Pods(a.Pod.Namespace).Get(a.Pod.Name); err == nil && string(p.UID) != a.Pod.UID {
+		return nil // reborn. The API server would see it too, but only after it has charged the budget, or tried for 10 s
+	}
 	uid := types.UID(a.Pod.UID)
 	body := &policyv1.Eviction{
 		ObjectMeta:    metav1.ObjectMeta{Namespace: a.Pod.Namespace, Name: a.Pod.Name},
@@ -151,43 +188,24 @@ func (c *Cluster) evict(ctx context.Context, a fleet.Action) error {
 	}
 	err := c.client.CoreV1().RESTClient().Post().Namespace(a.Pod.Namespace).Resource("pods").Name(a.Pod.Name).
 		SubResource("eviction").Body(body).MaxRetries(0).Do(ctx).Error()
-	if hook, ok := deniedBy(err); ok {
-		return &fleet.Refused{Reason: fmt.Sprintf("held by its owner: webhook %s says: %v", hook, err), Wait: 10 * time.Second}
-	}
+	holder, _ := heldBy(err)
 	switch {
-	case err == nil, apierrors.IsNotFound(err), apierrors.IsConflict(err):
-		return nil // conflict: this UID is gone, another pod has its name
-	case apierrors.IsTooManyRequests(err):
-		return &fleet.Refused{Reason: "the budget does not allow it now: " + causes(err), Wait: 2 * time.Second}
-	case apierrors.IsInternalError(err):
-		return &fleet.Refused{Reason: "the API server refuses (500, more than one PodDisruptionBudget?): " + causes(err), Wait: 30 * time.Second}
-	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		return &fleet.Refused{Reason: "its namespace is being deleted: " + causes(err), Wait: 5 * time.Second}
+	case apierrors.IsNotFound(err) && holder == "":
+		return nil
+	case apierrors.IsConflict(err) && holder == "":
+		return c.reborn(ctx, a.Pod)
 	}
 	return classify(err)
 }
 
-func causes(err error) string {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) || status.Status().Details == nil || len(status.Status().Details.Causes) == 0 {
-		return err.Error()
-	}
-	var out []string
-	for _, cause := range status.Status().Details.Causes {
-		out = append(out, cause.Message)
-	}
-	return strings.Join(out, "; ")
-}
-
-// classify tells what no retry will mend from the rest.
-func classify(err error) error {
+// reborn reads what a conflict means: success when another pod has the name by now. It may also be the budget, changed by many at once.
+func (c *Cluster) reborn(ctx context.Context, ref fleet.PodRef) error {
+	p, err := c.client.CoreV1().Pods(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
 	switch {
-	case err == nil:
+	case apierrors.IsNotFound(err), err == nil && string(p.UID) != ref.UID:
 		return nil
-	case apierrors.IsUnauthorized(err):
-		return &fleet.Fatal{Err: fmt.Errorf("%w; log in again", err)}
-	case apierrors.IsForbidden(err):
-		return &fleet.Fatal{Err: fmt.Errorf("%w; grant drover that right", err)}
+	case err != nil:
+		return classify(err)
 	}
-	return err
+	return &fleet.Refused{Reason: "the pod or its budget changed at the same moment", Wait: budgetWait}
 }

@@ -9,8 +9,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/informers"
@@ -23,6 +23,8 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"drover.dev/fleet"
 )
 
 // QPS and burst of the client. client-go's default of 5 a second would throttle a drain; the eviction lanes are what sets the pace.
@@ -39,8 +41,10 @@ const firstSync = 2 * time.Minute
 
 // Cluster is one Kubernetes cluster, seen through informers.
 type Cluster struct {
-	client  kubernetes.Interface
-	changed chan struct{}
+	client kubernetes.Interface
+	bell   *bell
+	links  atomic.Uint64 // counts the changes that linked tells of
+	seen   seen
 
 	nodes        corelisters.NodeLister
 	pods         corelisters.PodLister
@@ -64,7 +68,7 @@ func Open(ctx context.Context, cfg *rest.Config) (*Cluster, error) {
 	if err := greet(ctx, cfg); err != nil {
 		return nil, err
 	}
-	c := &Cluster{client: client, changed: make(chan struct{}, 1)}
+	c := &Cluster{client: client, bell: newBell()}
 	return c, c.watch(ctx)
 }
 
@@ -97,81 +101,90 @@ func (c *Cluster) watch(ctx context.Context) error {
 	c.deployments = f.Apps().V1().Deployments().Lister()
 	c.replicaSets = f.Apps().V1().ReplicaSets().Lister()
 	c.statefulSets = f.Apps().V1().StatefulSets().Lister()
-	var trouble troubles
-	for _, i := range []cache.SharedIndexInformer{
-		f.Core().V1().Nodes().Informer(), f.Core().V1().Pods().Informer(), f.Core().V1().PersistentVolumeClaims().Informer(),
-		f.Core().V1().PersistentVolumes().Informer(), f.Policy().V1().PodDisruptionBudgets().Informer(), f.Apps().V1().Deployments().Informer(),
-		f.Apps().V1().ReplicaSets().Informer(), f.Apps().V1().StatefulSets().Informer(),
-	} {
-		if err := i.SetWatchErrorHandlerWithContext(trouble.note); err != nil {
-			return fmt.Errorf("informer: %w", err)
+	kinds := []*kind{
+		{name: "nodes", informer: f.Core().V1().Nodes().Informer()},
+		{name: "pods", informer: f.Core().V1().Pods().Informer()},
+		{name: "persistentvolumeclaims", informer: f.Core().V1().PersistentVolumeClaims().Informer()},
+		{name: "persistentvolumes", informer: f.Core().V1().PersistentVolumes().Informer()},
+		{name: "poddisruptionbudgets", informer: f.Policy().V1().PodDisruptionBudgets().Informer()},
+		{name: "deployments", informer: f.Apps().V1().Deployments().Informer()},
+		{name: "replicasets", informer: f.Apps().V1().ReplicaSets().Informer()},
+		{name: "statefulsets", informer: f.Apps().V1().StatefulSets().Informer()},
+	}
+	within, cancel := context.WithTimeoutCause(ctx, firstSync, fmt.Errorf("not done after %s", firstSync))
+	defer cancel()
+	within, fail := context.WithCancelCause(within)
+	defer fail(nil)
+	for _, k := range kinds {
+		if err := k.informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) { k.trouble(err, fail) }); err != nil {
+			return fmt.Errorf("informer of %s: %w", k.name, err)
 		}
-		if _, err := i.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc:    func(any) { c.wake() },
-			UpdateFunc: func(any, any) { c.wake() },
-			DeleteFunc: func(any) { c.wake() },
+		if _, err := k.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+			AddFunc:    func(now any) { c.note(nil, now) },
+			UpdateFunc: c.note,
+			DeleteFunc: func(old any) { c.note(nil, old) },
 		}); err != nil {
-			return fmt.Errorf("informer: %w", err)
+			return fmt.Errorf("informer of %s: %w", k.name, err)
 		}
 	}
 	f.StartWithContext(ctx)
-	within, cancel := context.WithTimeout(ctx, firstSync)
-	defer cancel()
-	for kind, ok := range f.WaitForCacheSync(within.Done()) {
-		if !ok {
-			if err := trouble.last(); err != nil {
-				return fmt.Errorf("list %s: %w", kind, err)
-			}
-			return fmt.Errorf("list %s: not done after %s", kind, firstSync)
+	for _, k := range kinds {
+		if cache.WaitForCacheSync(within.Done(), k.informer.HasSynced) {
+			continue
 		}
+		cause := context.Cause(within)
+		var fatal *fleet.Fatal
+		if errors.As(cause, &fatal) {
+			return cause
+		}
+		if err := k.last(); err != nil {
+			return fmt.Errorf("%w: %w", cause, err)
+		}
+		return fmt.Errorf("list %s: %w", k.name, cause)
 	}
 	return nil
 }
 
-// troubles remembers the last error of any watch.
-type troubles struct {
+// kind is one kind of object that is watched.
+type kind struct {
+	name     string
+	informer cache.SharedIndexInformer
+
 	mu  sync.Mutex
-	err error
+	err error // of the last listing or watch that went wrong
 }
 
-func (t *troubles) note(_ context.Context, _ *cache.Reflector, err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.err = err
+// trouble notes what went wrong with listing or watching. What no retry mends ends the wait for the first listing.
+func (k *kind) trouble(err error, fail context.CancelCauseFunc) {
+	err = classify(fmt.Errorf("list %s: %w", k.name, err))
+	k.mu.Lock()
+	k.err = err
+	k.mu.Unlock()
+	var fatal *fleet.Fatal
+	if errors.As(err, &fatal) {
+		fail(err)
+	}
 }
 
-func (t *troubles) last() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.err
+func (k *kind) last() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.err
+}
+
+// note hears of every change: old is nil when the object is new or gone.
+func (c *Cluster) note(old, now any) {
+	if linked(old, now) {
+		c.links.Add(1)
+	}
+	c.bell.Ring()
 }
 
 // Changed is readable after something in the cluster changed. Any number of changes wake once.
-func (c *Cluster) Changed() <-chan struct{} { return c.changed }
-
-func (c *Cluster) wake() {
-	select {
-	case c.changed <- struct{}{}:
-	default:
-	}
-}
+func (c *Cluster) Changed() <-chan struct{} { return c.bell.C }
 
 // Client is the cluster's client, for callers that set up or inspect things outside a run.
 func (c *Cluster) Client() kubernetes.Interface { return c.client }
-
-// deniedBy recognises an admission webhook's denial by the words that the API server puts around it.
-func deniedBy(err error) (webhook string, ok bool) {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) {
-		return "", false
-	}
-	_, rest, ok := strings.Cut(status.Status().Message, `admission webhook "`)
-	if !ok {
-		return "", false
-	}
-	webhook, _, ok = strings.Cut(rest, `" denied`)
-	return webhook, ok
-}
 
 // NodeNames lists the names of all nodes with one request, for callers too short-lived for informers.
 func NodeNames(ctx context.Context, cfg *rest.Config) ([]string, error) {

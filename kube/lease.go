@@ -11,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
+
+	"drover.dev/fleet"
 )
 
 // The lease that keeps two runs from acting on one cluster at once.
@@ -19,11 +21,13 @@ const (
 	leaseName      = "drover"
 )
 
-// How long a dead holder's lease lasts, when a holder that cannot renew stops acting, and how often it renews. The first two differ so that
-// the old holder has stopped before a new one can begin.
+// An old holder must have stopped before a new one begins. One that cannot renew tries again renewEvery after its last success and gives up
+// after renewDeadline; the actions that it began just before then take at most the engine's actWithin, 8 s: 2 + 6 + 8 = 16 s, and the rest up
+// to leaseDuration is for an answer that came late. No clock is compared with another machine's: a waiter counts leaseDuration from the
+// moment at which it saw the holder's last renewal.
 const (
-	leaseDuration = 15 * time.Second
-	renewDeadline = 10 * time.Second
+	leaseDuration = 18 * time.Second
+	renewDeadline = 6 * time.Second
 	renewEvery    = 2 * time.Second
 )
 
@@ -35,27 +39,33 @@ func (b *Busy) Error() string {
 }
 
 // Alone runs act while holding the lease. act's context ends when the lease is lost, and act must return then. waiting is called once if a
-// holder that looks dead has to be waited out; a holder that still renews is an error (Busy).
+// holder that looks dead has to be waited out; a holder that still renews, or that takes the lease first, is an error (Busy).
 func (c *Cluster) Alone(ctx context.Context, identity string, waiting func(holder string, upTo time.Duration), act func(context.Context) error) error {
 	if err := c.outlast(ctx, waiting); err != nil {
 		return err
 	}
 	// The elector outlives ctx: the lease is given back only when act has returned, with nothing of it left that could still change the world.
-	elect, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
+	elect, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(nil)
 	var result error
-	started, ended := make(chan struct{}), make(chan struct{})
+	turn := make(chan struct{}, 1) // whoever takes it decides whether act is called: once, or never
+	turn <- struct{}{}
+	ended := make(chan struct{})
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: &resourcelock.LeaseLock{
+		Lock: &lock{stop: stop, Interface: &resourcelock.LeaseLock{
 			LeaseMeta: metav1.ObjectMeta{Namespace: leaseNamespace, Name: leaseName},
 			Client:    c.client.CoordinationV1(), LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
-		},
+		}},
 		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: renewEvery, ReleaseOnCancel: true, Name: leaseName,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(lead context.Context) {
-				close(started)
+				select {
+				case <-turn:
+				default:
+					return // it is over already
+				}
 				defer close(ended)
-				defer stop()
+				defer stop(nil)
 				within, cancel := context.WithCancel(ctx)
 				defer cancel()
 				defer context.AfterFunc(lead, cancel)()
@@ -68,85 +78,165 @@ func (c *Cluster) Alone(ctx context.Context, identity string, waiting func(holde
 		return fmt.Errorf("lease %s/%s: %w", leaseNamespace, leaseName, err)
 	}
 	defer context.AfterFunc(ctx, func() {
-		select {
-		case <-started: // act has ctx itself
-		default:
-			stop()
+		if len(turn) > 0 { // otherwise act has ctx itself
+			stop(context.Cause(ctx))
 		}
 	})()
 	elector.Run(elect)
 	select {
-	case <-started:
-		<-ended
-		if ctx.Err() == nil && errors.Is(result, context.Canceled) {
-			return fmt.Errorf("lease %s/%s: lost, so nothing more was done; the same command goes on", leaseNamespace, leaseName)
-		}
-		return result
+	case <-turn:
+		return notAcquired(context.Cause(elect))
 	default:
-		return fmt.Errorf("lease %s/%s: not acquired: %w", leaseNamespace, leaseName, context.Cause(ctx))
+		<-ended
 	}
+	if ctx.Err() == nil && errors.Is(result, context.Canceled) {
+		return fmt.Errorf("lease %s/%s: lost, so nothing more was done; the same command goes on", leaseNamespace, leaseName)
+	}
+	return result
 }
 
-// outlast returns when nobody holds the lease. A holder who renews while we look is alive.
+func notAcquired(cause error) error {
+	var busy *Busy
+	if errors.As(cause, &busy) {
+		return cause
+	}
+	return fmt.Errorf("lease %s/%s: not acquired: %w", leaseNamespace, leaseName, cause)
+}
+
+// lock is the lease as the elector sees it. The elector tries again in silence whatever happens; lock stops it at what trying again does not
+// mend: another holder, and a right that is missing. Nor may the elector write over another holder, which it would do when it releases a
+// lease that it lost while this process was suspended.
+type lock struct {
+	resourcelock.Interface
+	stop context.CancelCauseFunc
+	busy *Busy // another holder, when last read
+}
+
+func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+	r, raw, err := l.Interface.Get(ctx)
+	l.busy = nil
+	if err == nil && r.HolderIdentity != "" && r.HolderIdentity != l.Identity() {
+		l.busy = &Busy{Holder: r.HolderIdentity}
+		l.stop(l.busy)
+	}
+	return r, raw, l.judge(err)
+}
+
+func (l *lock) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
+	return l.judge(l.Interface.Create(ctx, r))
+}
+
+func (l *lock) Update(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
+	if l.busy != nil {
+		return l.busy
+	}
+	return l.judge(l.Interface.Update(ctx, r))
+}
+
+func (l *lock) judge(err error) error {
+	var fatal *fleet.Fatal
+	if errors.As(classify(err), &fatal) {
+		l.stop(fatal)
+	}
+	return err
+}
+
+// outlast returns when nobody holds the lease. A holder who renews while we look is alive; the lease of one who does not is given back in
+// its name, because the elector would begin to look all over again.
 func (c *Cluster) outlast(ctx context.Context, waiting func(string, time.Duration)) error {
-	first, err := c.holder(ctx)
-	if err != nil || first.name == "" {
+	first, err := c.lease(ctx)
+	if err != nil || holder(first) == "" {
 		return err
 	}
 	began := time.Now()
-	waiting(first.name, leaseDuration)
-	tick := time.NewTicker(renewEvery / 2)
-	defer tick.Stop()
+	waiting(holder(first), leaseDuration)
 	for time.Since(began) < leaseDuration {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-		now, err := c.holder(ctx)
-		if err != nil || now.name == "" {
+		if err := pause(ctx, renewEvery/2); err != nil {
 			return err
 		}
-		if now.renewed != first.renewed || now.name != first.name {
-			return &Busy{Holder: now.name}
+		now, err := c.lease(ctx)
+		if err != nil || holder(now) == "" {
+			return err
+		}
+		if renewed(first, now) {
+			return &Busy{Holder: holder(now)}
 		}
 	}
-	return nil
+	return c.giveBack(ctx, first)
 }
 
-// Acting says who holds the lease and renews it; "" when nobody does.
+// giveBack releases a lease that its holder will not release any more, unless anybody touched it since it was read.
+func (c *Cluster) giveBack(ctx context.Context, l *coordinationv1.Lease) error {
+	l = l.DeepCopy()
+	l.Spec.HolderIdentity = new(string)
+	_, err := c.client.CoordinationV1().Leases(leaseNamespace).Update(ctx, l, metav1.UpdateOptions{FieldManager: "drover"})
+	if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+		return classify(wrapLease("release", err))
+	}
+	now, err := c.lease(ctx) // another waiter was first
+	if err == nil && holder(now) != "" {
+		return &Busy{Holder: holder(now)}
+	}
+	return err
+}
+
+// Acting says who holds the lease and renews it; "" when nobody does. To tell a holder from what a dead one left, it looks until the next
+// renewal is due, and only if there is a holder.
 func (c *Cluster) Acting(ctx context.Context) (string, error) {
-	h, err := c.holder(ctx)
-	if err != nil || time.Since(h.at) > leaseDuration {
+	first, err := c.lease(ctx)
+	if err != nil || holder(first) == "" {
 		return "", err
 	}
-	return h.name, nil
+	for range 3 {
+		if err := pause(ctx, renewEvery/2); err != nil {
+			return "", err
+		}
+		now, err := c.lease(ctx)
+		if err != nil || renewed(first, now) {
+			return holder(now), err
+		}
+	}
+	return "", nil
 }
 
-type holding struct {
-	name    string
-	renewed string
-	at      time.Time
-}
-
-func (c *Cluster) holder(ctx context.Context) (holding, error) {
+// lease reads the lease; nil when there is none.
+func (c *Cluster) lease(ctx context.Context) (*coordinationv1.Lease, error) {
 	l, err := c.client.CoordinationV1().Leases(leaseNamespace).Get(ctx, leaseName, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return holding{}, nil
+		return nil, nil
 	}
 	if err != nil {
-		return holding{}, classify(fmt.Errorf("read lease %s/%s: %w", leaseNamespace, leaseName, err))
+		return nil, classify(wrapLease("read", err))
 	}
-	return holdingOf(l), nil
+	return l, nil
 }
 
-func holdingOf(l *coordinationv1.Lease) holding {
-	var h holding
-	if l.Spec.HolderIdentity != nil {
-		h.name = *l.Spec.HolderIdentity
+func wrapLease(doing string, err error) error {
+	if err == nil {
+		return nil
 	}
-	if l.Spec.RenewTime != nil {
-		h.renewed, h.at = l.Spec.RenewTime.String(), l.Spec.RenewTime.Time
+	return fmt.Errorf("%s lease %s/%s: %w", doing, leaseNamespace, leaseName, err)
+}
+
+func holder(l *coordinationv1.Lease) string {
+	if l == nil || l.Spec.HolderIdentity == nil {
+		return ""
 	}
-	return h
+	return *l.Spec.HolderIdentity
+}
+
+// renewed tells whether anybody wrote the lease between two readings.
+func renewed(before, now *coordinationv1.Lease) bool {
+	return now == nil || before.ResourceVersion != now.ResourceVersion
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
 }

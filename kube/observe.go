@@ -7,12 +7,17 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
 	resourcehelper "k8s.io/component-helpers/resource"
 
 	"drover.dev/fleet"
@@ -22,47 +27,147 @@ const (
 	scaleDownDisabled = "cluster-autoscaler.kubernetes.io/scale-down-disabled"
 	keptBy            = "drover.dev/kept" // the run that set scaleDownDisabled, which was absent before
 	excludeLabel      = corev1.LabelNodeExcludeBalancers
+	excludedBy        = "drover.dev/excluded" // the run that set excludeLabel, which was absent before
 )
 
 // Observe fills the Kubernetes half of the snapshot from the informers.
 func (c *Cluster) Observe(_ context.Context, s *fleet.Snapshot) error {
+	c.seen.Lock()
+	defer c.seen.Unlock()
+	if err := c.observeNodes(s); err != nil {
+		return err
+	}
+	links := c.links.Load() // before reading what it counts: a change meanwhile is seen next time
+	selectors, err := c.observeBudgets(s)
+	if err != nil {
+		return err
+	}
+	if err := c.observePods(s, selectors, links); err != nil {
+		return err
+	}
+	return c.observeWorkloads(s)
+}
+
+func (c *Cluster) observeNodes(s *fleet.Snapshot) error {
 	nodes, err := c.nodes.List(labels.Everything())
 	if err != nil {
 		return fmt.Errorf("nodes: %w", err)
 	}
+	known := make(map[string]seenNode, len(nodes))
+	s.Nodes = slices.Grow(s.Nodes, len(nodes))
+	for _, n := range nodes {
+		old := c.seen.nodes[n.Name]
+		if old.raw != n {
+			old = seenNode{n, nodeOf(n)}
+		}
+		known[n.Name] = old
+		out := old.node
+		out.Taints = slices.Clone(out.Taints)
+		s.Nodes = append(s.Nodes, out)
+	}
+	c.seen.nodes = known
+	slices.SortFunc(s.Nodes, func(a, b fleet.Node) int { return cmp.Compare(a.Name, b.Name) })
+	return nil
+}
+
+func (c *Cluster) observePods(s *fleet.Snapshot, budgets map[string][]budgetSelector, links uint64) error {
 	pods, err := c.pods.List(labels.Everything())
 	if err != nil {
 		return fmt.Errorf("pods: %w", err)
 	}
-	budgets, err := c.budgets.List(labels.Everything())
-	if err != nil {
-		return fmt.Errorf("budgets: %w", err)
+	if c.seen.pods == nil {
+		c.seen.pods = make(map[types.UID]*seenPod, len(pods))
 	}
-	for _, n := range nodes {
-		s.Nodes = append(s.Nodes, nodeOf(n))
+	c.seen.look++
+	before := len(c.seen.order)
+	for _, raw := range pods {
+		p := c.seen.pods[raw.UID]
+		if p == nil {
+			p = &seenPod{name: raw.Namespace + "/" + raw.Name}
+			c.seen.pods[raw.UID] = p
+			c.seen.order = append(c.seen.order, p)
+		}
+		switch {
+		case p.raw != raw:
+			p.raw, p.links, p.pod = raw, links, c.podOf(raw)
+			p.pod.Budgets = budgetsOf(raw, budgets[raw.Namespace])
+		case p.links != links:
+			p.pod.Owner, p.pod.VolumeZones, p.pod.Budgets = c.ownerOf(raw), c.volumeZones(raw), budgetsOf(raw, budgets[raw.Namespace])
+			p.links = links
+		}
+		p.look = c.seen.look
 	}
-	selectors, err := c.observeBudgets(s, budgets)
-	if err != nil {
-		return err
+	if len(c.seen.order) > before {
+		slices.SortFunc(c.seen.order, func(a, b *seenPod) int {
+			return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.raw.UID, b.raw.UID))
+		})
 	}
-	for _, p := range pods {
-		s.Pods = append(s.Pods, c.podOf(p, selectors[p.Namespace]))
+	if len(c.seen.order) > len(pods) {
+		c.seen.order = slices.DeleteFunc(c.seen.order, func(p *seenPod) bool {
+			if p.look == c.seen.look {
+				return false
+			}
+			delete(c.seen.pods, p.raw.UID)
+			return true
+		})
 	}
-	if err := c.observeWorkloads(s); err != nil {
-		return err
+	s.Pods = slices.Grow(s.Pods, len(c.seen.order))
+	for _, p := range c.seen.order {
+		s.Pods = append(s.Pods, p.pod)
 	}
-	slices.SortFunc(s.Nodes, func(a, b fleet.Node) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortFunc(s.Pods, func(a, b fleet.Pod) int {
-		return cmp.Or(cmp.Compare(a.Ref.String(), b.Ref.String()), cmp.Compare(a.Ref.UID, b.Ref.UID))
-	})
 	return nil
+}
+
+// seen remembers what the informers' objects were converted to: converting tens of thousands of pods takes longer than a tick may. An
+// informer never changes an object, it replaces it, so the pointer tells whether the conversion is still good.
+type seen struct {
+	sync.Mutex
+	nodes map[string]seenNode // by name
+	pods  map[types.UID]*seenPod
+	order []*seenPod // the same, sorted
+	look  uint64     // how often pods were looked at
+}
+
+type seenNode struct {
+	raw  *corev1.Node
+	node fleet.Node
+}
+
+type seenPod struct {
+	raw   *corev1.Pod
+	name  string // namespace/name, to sort by
+	links uint64 // Cluster.links when owner, volumes and budgets were looked up
+	look  uint64 // seen.look when it was last there
+	pod   fleet.Pod
+}
+
+// linked tells whether a change of an object may change what pods say of their owner, volumes or budgets. Status updates, by far the most
+// frequent, do not.
+func linked(old, now any) bool {
+	switch now := now.(type) {
+	case *appsv1.ReplicaSet:
+		old, ok := old.(*appsv1.ReplicaSet)
+		return !ok || !equality.Semantic.DeepEqual(old.OwnerReferences, now.OwnerReferences)
+	case *policyv1.PodDisruptionBudget:
+		old, ok := old.(*policyv1.PodDisruptionBudget)
+		return !ok || old.UID != now.UID || !equality.Semantic.DeepEqual(old.Spec.Selector, now.Spec.Selector)
+	case *corev1.PersistentVolumeClaim:
+		old, ok := old.(*corev1.PersistentVolumeClaim)
+		return !ok || old.Spec.VolumeName != now.Spec.VolumeName
+	case *corev1.PersistentVolume:
+		old, ok := old.(*corev1.PersistentVolume)
+		return !ok || !equality.Semantic.DeepEqual(old.Spec.NodeAffinity, now.Spec.NodeAffinity)
+	case cache.DeletedFinalStateUnknown:
+		return linked(nil, now.Obj)
+	}
+	return false
 }
 
 func nodeOf(n *corev1.Node) fleet.Node {
 	out := fleet.Node{
 		Name: n.Name, Provider: n.Spec.ProviderID, Instance: instanceOf(n.Spec.ProviderID), Zone: n.Labels[corev1.LabelTopologyZone],
 		Created: n.CreationTimestamp.Time, Cordoned: n.Spec.Unschedulable, Labels: n.Labels, Room: resources(n.Status.Allocatable),
-		Kept: n.Annotations[keptBy],
+		Kept: n.Annotations[keptBy], OutBy: n.Annotations[excludedBy],
 	}
 	_, out.HeldDown = n.Annotations[scaleDownDisabled]
 	_, out.Excluded = n.Labels[excludeLabel]
@@ -118,7 +223,11 @@ type budgetSelector struct {
 
 // observeBudgets fills the budgets and returns their selectors by namespace. A budget whose selector cannot be read is an error: ignoring
 // it could evict what it protects.
-func (c *Cluster) observeBudgets(s *fleet.Snapshot, budgets []*policyv1.PodDisruptionBudget) (map[string][]budgetSelector, error) {
+func (c *Cluster) observeBudgets(s *fleet.Snapshot) (map[string][]budgetSelector, error) {
+	budgets, err := c.budgets.List(labels.Everything())
+	if err != nil {
+		return nil, fmt.Errorf("budgets: %w", err)
+	}
 	out := map[string][]budgetSelector{}
 	for _, b := range budgets {
 		name := b.Namespace + "/" + b.Name
@@ -139,7 +248,19 @@ func (c *Cluster) observeBudgets(s *fleet.Snapshot, budgets []*policyv1.PodDisru
 	return out, nil
 }
 
-func (c *Cluster) podOf(p *corev1.Pod, budgets []budgetSelector) fleet.Pod {
+// budgetsOf names the budgets that cover the pod.
+func budgetsOf(p *corev1.Pod, budgets []budgetSelector) []string {
+	var out []string
+	for _, b := range budgets {
+		if b.selector.Matches(labels.Set(p.Labels)) {
+			out = append(out, b.name)
+		}
+	}
+	return out
+}
+
+// podOf is all of a pod but its budgets.
+func (c *Cluster) podOf(p *corev1.Pod) fleet.Pod {
 	out := fleet.Pod{
 		Ref:  fleet.PodRef{Namespace: p.Namespace, Name: p.Name, UID: string(p.UID)},
 		Node: p.Spec.NodeName, Owner: c.ownerOf(p), Created: p.CreationTimestamp.Time, Selector: p.Spec.NodeSelector,
@@ -149,10 +270,8 @@ func (c *Cluster) podOf(p *corev1.Pod, budgets []budgetSelector) fleet.Pod {
 	}
 	out.Requests.Pods = 1
 	_, out.Mirror = p.Annotations[corev1.MirrorPodAnnotationKey]
-	for _, b := range budgets {
-		if b.selector.Matches(labels.Set(p.Labels)) {
-			out.Budgets = append(out.Budgets, b.name)
-		}
+	if p.DeletionTimestamp != nil {
+		out.Deleted = p.DeletionTimestamp.Time
 	}
 	for _, t := range p.Spec.Tolerations {
 		out.Tolerations = append(out.Tolerations, fleet.Toleration{Key: t.Key, Value: t.Value, Effect: string(t.Effect), Exists: t.Operator == corev1.TolerationOpExists})

@@ -94,9 +94,36 @@ func (s *site) engine(groups []string, note func(engine.Note)) *engine.Engine {
 	return &engine.Engine{Cloud: s.cloud, Cluster: s.cluster, Groups: groups, Note: note, Now: time.Now, CloudEvery: cloudEvery}
 }
 
-// observe returns the fleet with all groups.
-func (s *site) observe(ctx context.Context) (fleet.Snapshot, error) {
-	return s.engine(nil, nil).Observe(ctx)
+// observe returns the fleet with the named groups; observeAll with every group.
+func (s *site) observe(ctx context.Context, groups []string) (fleet.Snapshot, error) {
+	return s.engine(groups, nil).Observe(ctx)
+}
+
+func (s *site) observeAll(ctx context.Context) (fleet.Snapshot, error) {
+	e := s.engine(nil, nil)
+	e.AllGroups = true
+	return e.Observe(ctx)
+}
+
+// observeNode returns the fleet with the group of one node, if it is in one.
+func (s *site) observeNode(ctx context.Context, node string) (fleet.Snapshot, []string, error) {
+	snapshot, err := s.observe(ctx, nil)
+	if err != nil {
+		return snapshot, nil, err
+	}
+	n := snapshot.Node(node)
+	if n == nil {
+		return snapshot, nil, fmt.Errorf("node %s: not found in the cluster; kubectl get nodes lists them", node)
+	}
+	if n.Instance == "" {
+		return snapshot, nil, nil
+	}
+	group, err := s.cloud.GroupOf(ctx, n.Instance)
+	if err != nil || group == "" {
+		return snapshot, nil, err
+	}
+	snapshot, err = s.observe(ctx, []string{group})
+	return snapshot, []string{group}, err
 }
 
 // identity names this process on the lease.

@@ -53,7 +53,7 @@ func (a *app) drain(ctx context.Context, node string, d *drain) error {
 	if err != nil {
 		return err
 	}
-	snapshot, err := s.observe(ctx)
+	snapshot, groups, err := s.observeNode(ctx, node)
 	if err != nil {
 		return err
 	}
@@ -70,10 +70,6 @@ func (a *app) drain(ctx context.Context, node string, d *drain) error {
 	}
 	p, problems := evac.Make(&snapshot, nil, []fleet.Departure{departure}, o)
 	question := "Empty node " + node + "?"
-	var groups []string
-	if departure.Group != "" {
-		groups = []string{departure.Group}
-	}
 	if d.terminate {
 		question = fmt.Sprintf("Empty node %s and close its machine %s for good?", node, departure.Instance)
 	}
@@ -89,14 +85,11 @@ func (a *app) undrain(ctx context.Context, node string) error {
 	if err != nil {
 		return err
 	}
-	snapshot, err := s.observe(ctx)
+	snapshot, _, err := s.observeNode(ctx, node)
 	if err != nil {
 		return err
 	}
 	n := snapshot.Node(node)
-	if n == nil {
-		return fmt.Errorf("node %s: not found in the cluster", node)
-	}
 	mark := n.Mark()
 	if mark == nil {
 		fmt.Fprintf(a.err, "Node %s carries no taint of drover's; nothing to undo.\n", node)
@@ -107,8 +100,8 @@ func (a *app) undrain(ctx context.Context, node string) error {
 	}
 	return s.cluster.Alone(ctx, identity(), a.tellWaiting, func(ctx context.Context) error {
 		err := s.cluster.Act(ctx, fleet.Action{Verb: fleet.Untaint, Node: node})
-		if n.Excluded {
-			err = errors.Join(err, s.cluster.Act(ctx, fleet.Action{Verb: fleet.Include, Node: node}))
+		if n.OutBy == mark.Value {
+			err = errors.Join(err, s.cluster.Act(ctx, fleet.Action{Verb: fleet.Include, Node: node, Run: mark.Value}))
 		}
 		if err == nil {
 			fmt.Fprintf(a.err, "Node %s takes pods again.\n", node)

@@ -44,7 +44,7 @@ func (a *app) explainNode(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	snapshot, err := s.observe(ctx)
+	snapshot, err := s.observeAll(ctx)
 	if err != nil {
 		return err
 	}

@@ -156,13 +156,14 @@ type forecastDoc struct {
 	Seconds float64  `json:"seconds"`
 	Peak    int      `json:"peakInstances"`
 	Stuck   []string `json:"stuck,omitempty"`
+	After   []string `json:"exceptions,omitempty"` // what would not be as before
 }
 
 func describe(p *evac.Plan, problems []fleet.Problem, place string) planDocument {
 	d := planDocument{
 		APIVersion: "drover.dev/v1alpha1", Kind: "Plan", Hash: p.Hash(), Run: p.Run, Place: place, Notes: p.Notes,
 		Groups: []groupDocument{}, Exits: []exitDocument{}, Moves: []moveDocument{}, Stays: []stayDocument{},
-		Forecast: forecastDoc{Seconds: p.Forecast.Took.Seconds(), Peak: p.Forecast.Peak},
+		Forecast: forecastDoc{Seconds: p.Forecast.Took.Seconds(), Peak: p.Forecast.Peak, After: p.Forecast.Exceptions},
 	}
 	for _, h := range p.Forecast.Stuck {
 		d.Forecast.Stuck = append(d.Forecast.Stuck, h.String())
@@ -248,6 +249,9 @@ func planTable(w io.Writer, d *planDocument) {
 			fmt.Fprintf(w, ", with at most %d instances at once", d.Forecast.Peak)
 		}
 		fmt.Fprintln(w, ".")
+		for _, e := range d.Forecast.After {
+			fmt.Fprintln(w, "Afterwards:", e)
+		}
 	}
 }
 

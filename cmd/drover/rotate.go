@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
@@ -37,11 +38,13 @@ type running struct {
 	yes     bool
 	wait    bool
 	timeout time.Duration
+	expect  string
 }
 
 func (r *running) flags(c *cobra.Command) {
 	c.Flags().BoolVarP(&r.yes, "yes", "y", false, "do not ask")
 	c.Flags().BoolVar(&r.wait, "wait", true, "stay until it is done; with --wait=false go on in the background")
+	c.Flags().StringVar(&r.expect, "expect-plan", "", "go only if the plan still has this hash, as drover plan printed it")
 	c.Flags().DurationVar(&r.timeout, "timeout", 0, "stop after this long (exit code 4); the same command later goes on. 0 means never")
 }
 
@@ -114,7 +117,10 @@ func (r *rotation) parse(now time.Time) (depart.Criterion, evac.Options, error) 
 
 func usagef(format string, args ...any) error { return &exit{exitUsage, fmt.Errorf(format, args...)} }
 
-func newRun(now time.Time) string { return "r-" + now.UTC().Format("20060102-150405") }
+// newRun names a run: by time, for people, and a few random digits, for two that start in the same second.
+func newRun(now time.Time) string {
+	return fmt.Sprintf("r-%s-%03x", now.UTC().Format("20060102-150405"), rand.IntN(1<<12))
+}
 
 func parseSurge(s string) (evac.Surge, error) {
 	if s == "" {
@@ -145,11 +151,11 @@ func (a *app) prepareRotation(ctx context.Context, groups []string, r *rotation)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	snapshot, err := s.observe(ctx)
+	snapshot, err := s.observe(ctx, groups)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if err := known(&snapshot, groups); err != nil {
+	if err := s.known(ctx, &snapshot, groups); err != nil {
 		return nil, nil, nil, err
 	}
 	departures, err := depart.Rotate(&snapshot, groups, criterion)
@@ -161,15 +167,20 @@ func (a *app) prepareRotation(ctx context.Context, groups []string, r *rotation)
 }
 
 // known tells about groups that AWS does not list, with those that it does.
-func known(s *fleet.Snapshot, groups []string) error {
-	var have []string
-	for i := range s.Groups {
-		have = append(have, s.Groups[i].Name)
-	}
+func (s *site) known(ctx context.Context, snapshot *fleet.Snapshot, groups []string) error {
 	for _, name := range groups {
-		if s.Group(name) == nil {
-			return fmt.Errorf("group %s: AWS lists no Auto Scaling group of that name here; there are: %s", name, orNone(have))
+		if snapshot.Group(name) != nil {
+			continue
 		}
+		all, err := s.cloud.Groups(ctx, nil)
+		if err != nil {
+			return err
+		}
+		var have []string
+		for i := range all {
+			have = append(have, all[i].Name)
+		}
+		return fmt.Errorf("group %s: AWS lists no Auto Scaling group of that name here; there are: %s", name, orNone(have))
 	}
 	return nil
 }
@@ -223,11 +234,14 @@ func (a *app) carryOut(ctx context.Context, s *site, p *evac.Plan, problems []fl
 	if len(problems) > 0 || len(p.Forecast.Stuck) > 0 && !resumed(p) {
 		return &exit{code: exitBlocked, err: errors.New("blocked; nothing was done")}
 	}
+	if r.expect != "" && r.expect != d.Hash {
+		return &exit{exitBlocked, fmt.Errorf("the plan is %s by now, --expect-plan says %s; nothing was done: look at the plan again", d.Hash, r.expect)}
+	}
 	if err := a.approve(question, r.yes); err != nil {
 		return err
 	}
 	if !r.wait {
-		return a.detach()
+		return a.detach(d.Hash)
 	}
 	within := ctx
 	if r.timeout > 0 {
@@ -325,9 +339,9 @@ func (a *app) whatGoesOn(s *site, groups []string) string {
 }
 
 // detach starts the same command again in the background, approved, and returns.
-func (a *app) detach() error {
+func (a *app) detach(hash string) error {
 	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(s string) bool { return strings.HasPrefix(s, "--wait") })
-	log, pid, err := background(append(args, "--yes"), "run")
+	log, pid, err := background(append(args, "--yes", "--expect-plan", hash), "run")
 	if err != nil {
 		return fmt.Errorf("go on in the background: %w", err)
 	}

@@ -39,6 +39,7 @@ type groupStatus struct {
 	Ready    int    `json:"ready"`
 	Outdated int    `json:"outdated"`
 	Run      string `json:"run,omitempty"`
+	Trouble  string `json:"trouble,omitempty"` // why the group could not be read
 }
 
 type runStatus struct {
@@ -53,7 +54,7 @@ func (a *app) status(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	snapshot, err := s.observe(ctx)
+	snapshot, err := s.observeAll(ctx)
 	if err != nil {
 		return err
 	}
@@ -69,6 +70,11 @@ func (a *app) status(ctx context.Context) error {
 			rows = append(rows, []string{g.Name, fmt.Sprintf("%d (%d-%d)", g.Desired, g.Min, g.Max), fmt.Sprint(g.Ready), fmt.Sprint(g.Outdated), orDash(g.Run)})
 		}
 		columns(w, "GROUP DESIRED READY OUTDATED RUN", rows)
+		for _, g := range d.Groups {
+			if g.Trouble != "" {
+				fmt.Fprintf(w, "Group %s: %s\n", g.Name, g.Trouble)
+			}
+		}
 		for _, r := range d.Runs {
 			fmt.Fprintf(w, "\nRun %s: %d nodes left\n", r.Run, r.Left)
 			for _, n := range r.Next {
@@ -112,6 +118,7 @@ func statusOf(s *fleet.Snapshot, place string) statusDocument {
 				d.Runs = append(d.Runs, runOf(s, m.Run))
 			}
 		}
+		st.Trouble = g.Trouble
 		d.Groups = append(d.Groups, st)
 	}
 	for i := range s.Nodes {

@@ -52,14 +52,15 @@ func (p *process) start(ended func(exit)) error {
 	return nil
 }
 
-// stop signals the process group, so that a command run by a shell hears it too.
+// stop signals the container's first process alone, as container runtimes do: a shell that does not pass the signal on keeps it from its
+// children, here as in production.
 func (p *process) stop(ctx context.Context, grace time.Duration) error {
 	pid, running := p.running()
 	if !running {
 		return nil
 	}
 	if grace > 0 {
-		syscall.Kill(-pid, p.signal)
+		syscall.Kill(pid, p.signal)
 		select {
 		case <-p.gone:
 			return nil

@@ -30,7 +30,9 @@
 // A hostPath lives below the machine's own folder, never on the real host path. A claim is a folder of its
 // PersistentVolume's name, the same from every machine.
 //
-// Files are kept in Options.Dir: pods/<namespace>_<name>_<uid>/<container>.log is a container's output, and stays.
+// Files are kept in Options.Dir: pods/<namespace>_<name>_<uid>/<container>.log is a container's output, and stays. A pod's
+// runAsUser, runAsGroup and fsGroup count when the sandbox is root (the folder has to be open to that user then); otherwise all
+// runs as the sandbox does.
 //
 // # Services
 //

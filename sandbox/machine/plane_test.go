@@ -255,12 +255,12 @@ func (w *world) ready(n int) []corev1.Pod {
 func (w *world) eventually(what string, check func() error) {
 	w.t.Helper()
 	var err error
-	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); time.Sleep(25 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(25 * time.Millisecond) {
 		if err = check(); err == nil {
 			return
 		}
 	}
-	w.t.Fatalf("waited 90s for %s: %v", what, err)
+	w.t.Fatalf("waited 3m for %s: %v", what, err)
 }
 
 func TestNodeBecomesReadyAndKeepsWhatOthersPutOnIt(t *testing.T) {

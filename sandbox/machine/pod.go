@@ -247,6 +247,10 @@ func (p *pod) haltAll() {
 // update takes in a newer version of the object, the first one included.
 func (p *pod) update(obj *corev1.Pod) {
 	p.mu.Lock()
+	if version(obj) < version(p.obj) { // Boot looks at the pods while the informer reports them
+		p.mu.Unlock()
+		return
+	}
 	p.obj = obj
 	write := obj.DeletionTimestamp != nil || len(p.spec.ReadinessGates) > 0
 	if obj.DeletionTimestamp != nil {
@@ -257,7 +261,7 @@ func (p *pod) update(obj *corev1.Pod) {
 		p.retire(grace)
 	}
 	// Somebody else, the node controller most likely, wrote over what is ours.
-	if v, err := strconv.ParseUint(obj.ResourceVersion, 10, 64); err == nil && p.written != nil && v > p.version {
+	if p.written != nil && version(obj) > p.version {
 		if mine, theirs := p.conditions[corev1.PodReady], condition(obj, corev1.PodReady); theirs != nil && theirs.Status != mine.Status {
 			p.written, write = nil, true
 		}
@@ -323,14 +327,15 @@ func (p *pod) write() error {
 	if !p.past && !bytes.Equal(body, before) {
 		got, err := pods.Patch(p.mach.ctx, p.name, types.StrategicMergePatchType, body, metav1.PatchOptions{}, "status")
 		switch {
-		case apierrors.IsNotFound(err) || apierrors.IsConflict(err): // gone, or a namesake took its place
+		case err != nil && p.vanished(err):
+			p.orphan()
 			return nil
 		case err != nil:
 			return fmt.Errorf("patch its status: %w", err)
 		}
 		p.mu.Lock()
 		p.written = body
-		p.version, _ = strconv.ParseUint(got.ResourceVersion, 10, 64)
+		p.version = version(got)
 		p.mu.Unlock()
 	}
 	if !over {
@@ -345,6 +350,23 @@ func (p *pod) write() error {
 	p.removed = true
 	p.mu.Unlock()
 	return nil
+}
+
+// vanished tells whether a call failed because the pod's object is gone, or a namesake has taken its place.
+func (p *pod) vanished(err error) bool {
+	if apierrors.IsConflict(err) {
+		var now *corev1.Pod
+		if now, err = p.mach.m.Client.CoreV1().Pods(p.namespace).Get(p.mach.ctx, p.name, metav1.GetOptions{}); err == nil {
+			return now.UID != p.uid
+		}
+	}
+	return apierrors.IsNotFound(err)
+}
+
+// version orders the states of an object; 0 if it cannot be told.
+func version(p *corev1.Pod) uint64 {
+	v, _ := strconv.ParseUint(p.ResourceVersion, 10, 64)
+	return v
 }
 
 // discardFiles drops the volumes; the logs stay for whoever wonders.

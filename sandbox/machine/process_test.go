@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	goruntime "runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -344,6 +345,9 @@ func TestProcessesDieWithTheSandbox(t *testing.T) {
 	dir := t.TempDir()
 	cmd := exec.Command(self, "sandbox", dir)
 	cmd.Stderr = os.Stderr
+	goruntime.LockOSThread() // for the death signal, should this test panic
+	defer goruntime.UnlockOSThread()
+	cmd.SysProcAttr = ownGroup()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
