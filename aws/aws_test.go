@@ -3,6 +3,7 @@ package aws_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -27,6 +28,7 @@ type region struct {
 	hand  *aws.Cloud
 	arn   string
 	id    string // of the launch template
+	url   string
 }
 
 func newRegion(t *testing.T) *region {
@@ -34,7 +36,8 @@ func newRegion(t *testing.T) *region {
 	r.sim = cloud.New(cloud.Config{Clock: r.clock})
 	server := httptest.NewServer(wire.Handler(r.sim, wire.Options{}))
 	t.Cleanup(server.Close)
-	r.hand = r.connect(server.URL, "test")
+	r.url = server.URL
+	r.hand = r.connect(r.url, "test")
 	tg, err := r.sim.CreateTargetGroup(cloud.TargetGroup{Name: "web", TargetType: "instance", Protocol: "HTTP", Port: 30080})
 	r.ok(err)
 	_, err = r.sim.ModifyTargetGroupAttributes(tg.ARN, map[string]string{"deregistration_delay.timeout_seconds": "20"})
@@ -145,12 +148,96 @@ func TestJournalIsReadBackAndForgotten(t *testing.T) {
 	}
 }
 
-func TestUnreadableJournalIsAnError(t *testing.T) {
+// One group that cannot be read must not hide the others; but whoever names it is told.
+func TestTroubleOfOneGroup(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(r *region)
+		want  string
+	}{
+		"unreadable journal": {func(r *region) {
+			r.ok(r.sim.CreateOrUpdateTags([]cloud.GroupTag{{Group: "web", Key: "drover.dev/rotation", Value: "v9 whatever"}}))
+		}, "tag drover.dev/rotation: mark \"v9 whatever\""},
+		"launch template deleted": {func(r *region) {
+			_, err := r.sim.DeleteLaunchTemplate(r.id, "")
+			r.ok(err)
+		}, "launch template web:$Latest, from which it launches, does not exist any more"},
+		"target group deleted": {func(r *region) {
+			r.sim.FailNext("DescribeTargetHealth", &cloud.Error{Code: "TargetGroupNotFound", Message: "One or more target groups not found", Status: 400})
+		}, "does not exist any more"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRegion(t)
+			lt, err := r.sim.CreateLaunchTemplate("sound", "", cloud.TemplateData{ImageID: "ami-0a000000000000001", InstanceType: "m5.large"}, nil)
+			r.ok(err)
+			r.ok(r.sim.CreateAutoScalingGroup(cloud.Group{Name: "sound", Max: 2, Zones: r.sim.Zones(), Source: cloud.Source{Template: cloud.TemplateSpec{ID: lt.ID, Version: "$Latest"}}}))
+			c.spoil(r)
+			all, err := r.hand.Groups(ctx, nil)
+			r.ok(err)
+			if len(all) != 2 || all[0].Trouble != "" || all[0].Wants[0].String() != "launch template sound:1" {
+				t.Errorf("the sound group: %+v", all)
+			}
+			if !strings.Contains(all[1].Trouble, c.want) {
+				t.Errorf("trouble %q, want %q", all[1].Trouble, c.want)
+			}
+		})
+	}
+}
+
+func TestTroubleOfANamedGroupIsAnError(t *testing.T) {
 	r := newRegion(t)
 	r.ok(r.sim.CreateOrUpdateTags([]cloud.GroupTag{{Group: "web", Key: "drover.dev/rotation", Value: "v9 whatever"}}))
 	_, err := r.hand.Groups(ctx, []string{"web"})
 	if err == nil || !strings.Contains(err.Error(), "group web: tag drover.dev/rotation") {
 		t.Errorf("got %v", err)
+	}
+	r.ok(r.sim.CreateAutoScalingGroup(cloud.Group{Name: "sound", Max: 2, Zones: r.sim.Zones(), Source: cloud.Source{Template: cloud.TemplateSpec{ID: r.id, Version: "$Latest"}}}))
+	if _, err := r.hand.Groups(ctx, []string{"sound"}); err != nil {
+		t.Errorf("a group that was not asked for spoils the answer: %v", err)
+	}
+}
+
+// AWS takes 50 names of groups and 200 ids of launch templates in one call.
+func TestManyGroups(t *testing.T) {
+	r := newRegion(t)
+	var names []string
+	for i := range 210 {
+		name := fmt.Sprintf("g%03d", i)
+		lt, err := r.sim.CreateLaunchTemplate(name, "", cloud.TemplateData{ImageID: "ami-0a000000000000001", InstanceType: "m5.large"}, nil)
+		r.ok(err)
+		r.ok(r.sim.CreateAutoScalingGroup(cloud.Group{Name: name, Zones: r.sim.Zones(), Source: cloud.Source{Template: cloud.TemplateSpec{ID: lt.ID, Version: "$Latest"}}}))
+		names = append(names, name)
+	}
+	groups, err := r.hand.Groups(ctx, names)
+	r.ok(err)
+	if len(groups) != len(names) {
+		t.Fatalf("%d groups", len(groups))
+	}
+	for i, g := range groups {
+		if g.Name != names[i] || g.Wants[0].String() != "launch template "+names[i]+":1" {
+			t.Errorf("group %d: %s wants %s", i, g.Name, g.Wants[0])
+		}
+	}
+}
+
+func TestOneForgottenInstanceHidesNoLaunchTimes(t *testing.T) {
+	r := newRegion(t)
+	r.ok(r.sim.SuspendProcesses("web", []string{"HealthCheck", "ReplaceUnhealthy"}))
+	gone := r.group().Instances[0].ID
+	_, err := r.sim.TerminateInstances([]string{gone})
+	r.ok(err)
+	r.clock.Advance(3 * time.Hour)
+	if _, there := r.sim.Instance(gone); there {
+		t.Fatal("EC2 still knows the instance")
+	}
+	r.hand = r.connect(r.url, "test")
+	g := r.group()
+	if g.Instance(gone) == nil {
+		t.Fatal("the group does not list the instance that EC2 forgot")
+	}
+	for _, in := range g.Instances {
+		if in.Launched.IsZero() != (in.ID == gone) {
+			t.Errorf("instance %s (forgotten: %v) launched %s", in.ID, in.ID == gone, in.Launched)
+		}
 	}
 }
 
@@ -200,6 +287,52 @@ func TestTerminateTakesExactlyThatOneOnce(t *testing.T) {
 	r.act(fleet.Action{Verb: fleet.Terminate, Instance: id}) // long gone: already so
 	if g := r.group(); g.Desired != 2 {
 		t.Errorf("desired %d after asking again", g.Desired)
+	}
+}
+
+func refusal(t *testing.T, err error, want string) {
+	t.Helper()
+	var refused *fleet.Refused
+	if !errors.As(err, &refused) || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want a refusal with %q", err, want)
+	}
+}
+
+func TestAnotherRunsGroupIsLeftAlone(t *testing.T) {
+	r := newRegion(t)
+	id := r.group().Instances[0].ID
+	m := fleet.GroupMark{Run: "r-2", At: time.Date(2026, 11, 21, 20, 0, 0, 0, time.UTC), Criterion: "outdated", Desired: 3, From: 3, Set: 3}
+	r.act(fleet.Action{Verb: fleet.Journal, Mark: &m})
+	for _, a := range []fleet.Action{{Verb: fleet.Resize, From: 3, To: 5}, {Verb: fleet.Terminate, Instance: id}} {
+		a.Group, a.Run = "web", "r-1"
+		refusal(t, r.hand.Act(ctx, a), "the group now carries run r-2")
+	}
+	if g := r.group(); g.Desired != 3 || g.Instance(id).Leaving() {
+		t.Errorf("acted all the same: desired %d, %s", g.Desired, g.Instance(id).Lifecycle)
+	}
+	r.act(fleet.Action{Verb: fleet.Resize, Run: "r-2", From: 3, To: 5})
+	r.act(fleet.Action{Verb: fleet.Forget})
+	r.act(fleet.Action{Verb: fleet.Terminate, Run: "r-1", Instance: id}) // nobody's mark: as before
+}
+
+func TestTerminateDoesNotGoBelowTheMinimum(t *testing.T) {
+	r := newRegion(t)
+	r.act(fleet.Action{Verb: fleet.Resize, From: 3, To: 2})
+	r.clock.Advance(10 * time.Minute)
+	err := r.hand.Act(ctx, fleet.Action{Verb: fleet.Terminate, Group: "web", Instance: r.group().Instances[0].ID})
+	refusal(t, err, "minimum of 2")
+}
+
+// The teller prints the action before its error.
+func TestErrorsDoNotRepeatTheAction(t *testing.T) {
+	r := newRegion(t)
+	a := fleet.Action{Verb: fleet.Suspend, Group: "nowhere", Process: fleet.AZRebalance}
+	if err := r.hand.Act(ctx, a); err == nil || strings.Contains(err.Error(), a.String()) || !strings.HasPrefix(err.Error(), "ValidationError: ") {
+		t.Errorf("got %v", err)
+	}
+	r.sim.ExpireCredentials(true)
+	if err := r.hand.Act(ctx, a); err == nil || strings.Contains(err.Error(), a.String()) || strings.Count(err.Error(), "ExpiredToken") != 1 {
+		t.Errorf("got %v", err)
 	}
 }
 

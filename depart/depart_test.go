@@ -153,7 +153,7 @@ func TestDrainErrors(t *testing.T) {
 	}
 	s := three()
 	d, err := Drain(&s, "old", true)
-	if got := fmt.Sprint(d.Group, d.Release, d.Replace, err); got != "web true false <nil>" {
+	if got := fmt.Sprintln(d.Group, d.Release, d.Replace, err); got != "web true false <nil>\n" {
 		t.Error(got)
 	}
 }
