@@ -92,7 +92,7 @@ func (v *tick) welcome(g *fleet.Group) {
 		v.hold("group "+g.Name, "%d more to be launched by AWS (%d there, desired %d)", missing, counted(g), g.Desired)
 	}
 	if coming > 0 {
-		v.hold("group "+g.Name, "%d of %d nodes that stay are ready", arrived, arrived+coming)
+		v.hold("group "+g.Name, "%d of %d nodes to receive pods are ready", arrived, arrived+coming)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/smithy-go/logging"
 	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 
@@ -67,7 +68,7 @@ func (c *connection) connect(ctx context.Context) (*site, error) {
 }
 
 func (c *connection) connectAWS(ctx context.Context) (*aws.Cloud, string, error) {
-	var options []func(*config.LoadOptions) error
+	options := []func(*config.LoadOptions) error{config.WithLogger(logging.Nop{})} // what matters comes back as an error
 	if c.profile != "" {
 		options = append(options, config.WithSharedConfigProfile(c.profile))
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/smithy-go/logging"
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -155,7 +156,7 @@ func publish(ctx context.Context, env []string, w io.Writer) error {
 		}
 		return ""
 	}
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(get("AWS_REGION")), config.WithBaseEndpoint(get("AWS_ENDPOINT_URL")),
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithLogger(logging.Nop{}), config.WithRegion(get("AWS_REGION")), config.WithBaseEndpoint(get("AWS_ENDPOINT_URL")),
 		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("sandbox", "sandbox", "")))
 	if err != nil {
 		return fmt.Errorf("AWS configuration: %w", err)
