@@ -83,21 +83,19 @@ func (v *tick) terminating(group string) int {
 	return n
 }
 
-// zoneFirst keeps the zones even: of the zones that still have exits, one with the most instances loses the next. AWS launches where there
-// are fewest, so what leaves a zone comes back to it, volumes find their zone, and AZRebalance finds nothing to do when it is on again.
+// zoneFirst keeps the zones even, so that volumes find their zone and AZRebalance finds nothing to do when it is on again. It returns which exit
+// should go before this one; "" when this one may go.
 func (v *tick) zoneFirst(e *exit) string {
-	count := byZone(e.group)
-	for i := range v.exits {
-		if x := &v.exits[i]; x.Group == e.Group && x.in != nil && v.outOfService(x) {
-			count[x.Zone]--
-		}
+	b := v.balance(e.group)
+	if b.mayLose(e.Zone) {
+		return ""
 	}
 	for i := range v.exits {
-		if x := &v.exits[i]; x.Group == e.Group && !v.outOfService(x) && count[x.Zone] > count[e.Zone] {
-			return fmt.Sprintf("zone %s has %d nodes and %s has %d, so one of %s goes first", x.Zone, count[x.Zone], e.Zone, count[e.Zone], x.Zone)
+		if x := &v.exits[i]; x.Group == e.Group && x.in != nil && !v.outOfService(x) && !v.noRoom[x.Instance] && b.mayLose(x.Zone) {
+			return fmt.Sprintf("node %s of zone %s goes first, so that the zones stay even", x.Name(), x.Zone)
 		}
 	}
-	return ""
+	return "" // nobody else can: uneven zones are better than standing still
 }
 
 // exit takes the next step out for an empty node.

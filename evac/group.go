@@ -2,7 +2,6 @@ package evac
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -205,26 +204,6 @@ func (v *tick) restoreNode(n *fleet.Node) {
 	if n.OutBy == v.plan.Run {
 		v.do(fleet.Action{Verb: fleet.Include, Node: n.Name, Why: "it stays after all"})
 	}
-}
-
-// lopsided tells whether AZRebalance would act: zones that differ by more than one instance.
-func lopsided(g *fleet.Group) bool {
-	count := byZone(g)
-	least, most := math.MaxInt, 0
-	for _, z := range g.Zones {
-		least, most = min(least, count[z]), max(most, count[z])
-	}
-	return most-least > 1
-}
-
-func byZone(g *fleet.Group) map[string]int {
-	count := map[string]int{}
-	for i := range g.Instances {
-		if g.Instances[i].Counted() {
-			count[g.Instances[i].Zone]++
-		}
-	}
-	return count
 }
 
 func zones(g *fleet.Group) string {

@@ -19,7 +19,7 @@ func (v *tick) move() {
 	unfit := map[*exit]string{}
 	for _, e := range exits {
 		if why := placeAll(r, e.pods); why != "" {
-			unfit[e] = why
+			unfit[e], v.noRoom[e.Instance] = why, true
 			shut = append(shut, e)
 			continue
 		}

@@ -76,6 +76,7 @@ type preview struct {
 	boot   map[string]time.Duration      // by group
 	begin  map[fleet.Owner]time.Duration // pod start by workload
 	serial int
+	tie    func() bool // breaks ties between zones; nil takes the first
 	out    Forecast
 }
 
@@ -246,7 +247,7 @@ func (w *preview) launch(group string) {
 	}
 	zone := ""
 	for _, z := range g.Zones {
-		if zone == "" || count[z] < count[zone] {
+		if zone == "" || count[z] < count[zone] || count[z] == count[zone] && w.tie != nil && w.tie() {
 			zone = z
 		}
 	}

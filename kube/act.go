@@ -124,15 +124,16 @@ func (c *Cluster) patchNode(ctx context.Context, name string, decide func(*corev
 func setTaint(n *corev1.Node, value string, effect corev1.TaintEffect) change {
 	want := corev1.Taint{Key: fleet.TaintKey, Value: value, Effect: effect}
 	taints := make([]corev1.Taint, 0, len(n.Spec.Taints)+1)
-	same := false
+	same, ours := false, 0
 	for _, t := range n.Spec.Taints {
 		if t.Key != fleet.TaintKey {
 			taints = append(taints, t)
 			continue
 		}
+		ours++ // one key may be there under several effects
 		same = t.Value == value && t.Effect == effect
 	}
-	if same || effect == "" && len(taints) == len(n.Spec.Taints) {
+	if ours == 1 && same || ours == 0 && effect == "" {
 		return nil
 	}
 	if effect != "" {
@@ -167,7 +168,7 @@ func exclude(n *corev1.Node, run string) change {
 	return change{"metadata": map[string]any{"labels": map[string]any{excludeLabel: "true"}, "annotations": map[string]any{excludedBy: run}}}
 }
 
-// include takes the label off again if a run of ours set it: whichever, since an abandoned run's label is nobody else's to remove.
+// include takes the label off again if a run of drover set it, whichever: what an abandoned run left is for the next to clean up.
 func include(n *corev1.Node) change {
 	if _, ours := n.Annotations[excludedBy]; !ours {
 		return nil
