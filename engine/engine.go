@@ -153,8 +153,10 @@ func (r *run) tick(ctx context.Context) (wait time.Duration, done bool, err erro
 	case step.Diverged != "":
 		return 0, false, fmt.Errorf("%w: %s", ErrDiverged, step.Diverged)
 	case step.Done:
-		r.exceptions = step.Exceptions
 		return 0, true, nil
+	}
+	if len(step.Exceptions) > 0 {
+		r.exceptions = step.Exceptions
 	}
 	due, wait := r.due(step.Actions, s.Now)
 	r.note(step.Holds, s.Now)

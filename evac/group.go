@@ -30,20 +30,24 @@ func (v *tick) wanted(g *fleet.Group) int {
 	return max(g.Desired, min(back+g.Mark.Surge, back+left, g.Max))
 }
 
-// resize raises desired to what is wanted, journaled first.
+// resize raises desired to what is wanted, journaled first. Somebody else's change of desired is journaled too, as soon as it is seen: the next
+// closing would blur it.
 func (v *tick) resize(g *fleet.Group) {
 	left, want, m := v.left(g.Name), v.wanted(g), *g.Mark
 	back := reckon(g, left)
 	if need := min(back+m.Surge, back+left); need > g.Max {
 		v.hold("group "+g.Name, "wants desired %d, but max is now %d", need, g.Max)
 	}
-	if want == g.Desired {
+	if left == 0 || want == g.Desired && back == m.Desired {
 		return
 	}
 	next := m
 	next.Desired, next.From, next.Set, next.Left = back, g.Desired, want, left
 	if !next.Equal(m) {
-		v.do(fleet.Action{Verb: fleet.Journal, Group: g.Name, Mark: &next, Why: fmt.Sprintf("about to raise desired to %d", want)})
+		v.do(fleet.Action{Verb: fleet.Journal, Group: g.Name, Mark: &next, Why: fmt.Sprintf("desired is to be %d now, %d in the end", want, back)})
+		return
+	}
+	if want == g.Desired {
 		return
 	}
 	v.do(fleet.Action{Verb: fleet.Resize, Group: g.Name, From: g.Desired, To: want, Why: fmt.Sprintf("%d to replace, %d at a time", left, m.Surge)})

@@ -94,12 +94,15 @@ func placeAll(r *room, pods []*fleet.Pod) (why string) {
 func (v *tick) capacityComing() bool {
 	for i := range v.plan.Groups {
 		g := v.s.Group(v.plan.Groups[i].Name)
+		if g.Mark == nil && v.left(g.Name) == 0 {
+			continue // done with
+		}
 		if g.Mark == nil || v.wanted(g) > counted(g) {
 			return true
 		}
 		for j := range g.Instances {
 			in := &g.Instances[j]
-			if !v.isExit[in.ID] && !in.Leaving() && in.Counted() && notArrived(g, in, v.ix.nodeOf[in.ID]) != "" {
+			if !v.isExit[in.ID] && in.Counted() && notArrived(g, in, v.ix.nodeOf[in.ID]) != "" {
 				return true
 			}
 		}

@@ -11,7 +11,7 @@ import (
 type Step struct {
 	Actions    []fleet.Action
 	Holds      []fleet.Hold
-	Exceptions []string // what could not be put back as it was, and why; filled when Done
+	Exceptions []string // what could not be put back as it was, and why; filled when the run is about to end
 	Done       bool
 	Diverged   string // the world left the plan's frame: stop, with this sentence
 }

@@ -51,8 +51,10 @@ func Preview(p Plan, s fleet.Snapshot) Forecast {
 			return w.out
 		}
 		if step.Done {
-			w.out.Exceptions = step.Exceptions
 			break
+		}
+		if len(step.Exceptions) > 0 {
+			w.out.Exceptions = step.Exceptions
 		}
 		progress := false
 		for _, a := range step.Actions {

@@ -198,7 +198,7 @@ func ParseGroupMark(s string) (*GroupMark, error) {
 }
 
 // Raised tells whether the run may have raised desired already.
-func (m GroupMark) Raised() bool { return m.Set != m.From }
+func (m GroupMark) Raised() bool { return m.Set != m.From || m.Set != m.Desired }
 
 // Equal compares two marks field by field.
 func (m GroupMark) Equal(n GroupMark) bool { return m.String() == n.String() }

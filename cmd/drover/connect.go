@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"time"
 
@@ -127,11 +128,11 @@ func (s *site) observeNode(ctx context.Context, node string) (fleet.Snapshot, []
 	return snapshot, []string{group}, err
 }
 
-// identity names this process on the lease.
+// identity names this process on the lease. The digits tell it from another one of the same name: containers share pid 1.
 func identity() string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown host"
 	}
-	return fmt.Sprintf("%s, pid %d", host, os.Getpid())
+	return fmt.Sprintf("%s, pid %d (%04x)", host, os.Getpid(), rand.IntN(1<<16))
 }

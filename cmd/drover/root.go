@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
+
+	"drover.dev/depart"
 )
 
 // Exit codes. They are part of the interface: scripts branch on them.
@@ -73,6 +75,9 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 		return coded.code
 	}
 	fmt.Fprintln(errs, "drover:", err)
+	if errors.Is(err, depart.ErrNothing) {
+		return exitDone // already as it was asked for
+	}
 	if usageError(err) {
 		return exitUsage
 	}

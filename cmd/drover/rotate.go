@@ -194,10 +194,6 @@ func orNone(names []string) string {
 
 func (a *app) planRotate(ctx context.Context, groups []string, r *rotation) error {
 	s, p, problems, err := a.prepareRotation(ctx, groups, r)
-	if errors.Is(err, depart.ErrNothing) {
-		fmt.Fprintln(a.err, "drover:", err)
-		return nil
-	}
 	if err != nil {
 		return err
 	}
@@ -216,10 +212,6 @@ func (a *app) planRotate(ctx context.Context, groups []string, r *rotation) erro
 
 func (a *app) rotate(ctx context.Context, groups []string, r *rotation) error {
 	s, p, problems, err := a.prepareRotation(ctx, groups, r)
-	if errors.Is(err, depart.ErrNothing) {
-		fmt.Fprintln(a.err, "drover:", err)
-		return nil
-	}
 	if err != nil {
 		return err
 	}

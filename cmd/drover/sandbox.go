@@ -84,6 +84,15 @@ func (f *sandboxFlags) read() (*worldFile, error) {
 	return &w, nil
 }
 
+// running returns the running sandbox; that there is none is an error.
+func (f *sandboxFlags) running() (*worldFile, error) {
+	w, err := f.read()
+	if err == nil && w == nil {
+		err = errNoSandbox
+	}
+	return w, err
+}
+
 // startOf reads when a process started, in the kernel's own unit.
 func startOf(pid int) (string, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -293,12 +302,9 @@ func (a *app) sandboxStatus(f *sandboxFlags) *cobra.Command {
 	c := &cobra.Command{
 		Use: "status", Short: "Say whether a sandbox is running, and where", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			w, err := f.read()
+			w, err := f.running()
 			if err != nil {
 				return err
-			}
-			if w == nil {
-				return errNoSandbox
 			}
 			return a.print(w, func(out io.Writer) {
 				fmt.Fprintf(out, "Running, pid %d, %s machines\n  kubeconfig  %s\n  AWS         %s\n  traffic     %s\n", w.PID, w.Machines, w.Kube, w.Endpoint, orDash(w.Traffic))
@@ -314,12 +320,9 @@ func (a *app) sandboxEnv(f *sandboxFlags) *cobra.Command {
 		Use: "env", Short: "Print the variables that point a shell at the sandbox", Args: cobra.NoArgs,
 		Example: "  eval \"$(drover sandbox env)\"",
 		RunE: func(c *cobra.Command, _ []string) error {
-			w, err := f.read()
+			w, err := f.running()
 			if err != nil {
 				return err
-			}
-			if w == nil {
-				return errNoSandbox
 			}
 			for _, v := range w.Env {
 				name, value, _ := strings.Cut(v, "=")
@@ -338,12 +341,9 @@ func (a *app) sandboxPublish(f *sandboxFlags) *cobra.Command {
 	return &cobra.Command{
 		Use: "publish", Short: "Publish a new image, so that every node of the sandbox is outdated", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			w, err := f.read()
+			w, err := f.running()
 			if err != nil {
 				return err
-			}
-			if w == nil {
-				return errNoSandbox
 			}
 			return publish(c.Context(), w.Env, a.err)
 		},
