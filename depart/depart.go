@@ -136,8 +136,8 @@ func rotateGroup(s *fleet.Snapshot, g *fleet.Group, c Criterion, begun time.Time
 				if wanted = c.Kind != Outdated || OutdatedWhy(g, in) != ""; !wanted {
 					continue // the group launches its template again: the run gives the node back
 				}
-			case g.Mark.Raised():
-				wanted = wanted && node == nil && before(in, g.Mark.At)
+			case !before(in, g.Mark.At) || g.Mark.Raised() && node != nil:
+				wanted = false
 			}
 		} else if !begun.IsZero() {
 			wanted = wanted && before(in, begun)

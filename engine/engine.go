@@ -137,6 +137,7 @@ type backoff struct {
 	tries int
 	until time.Time
 	why   string
+	tell  time.Time // when it is told again
 }
 
 // tick observes, decides and acts once. wait is how long nothing but an event can change the outcome.
@@ -149,14 +150,12 @@ func (r *run) tick(ctx context.Context) (wait time.Duration, done bool, err erro
 	r.assume(&s)
 	r.refused(&s)
 	step := evac.Next(r.plan, s)
-	switch {
-	case step.Diverged != "":
+	if step.Diverged != "" {
 		return 0, false, fmt.Errorf("%w: %s", ErrDiverged, step.Diverged)
-	case step.Done:
-		return 0, true, nil
 	}
-	if len(step.Exceptions) > 0 {
-		r.exceptions = step.Exceptions
+	r.exceptions = step.Since(r.exceptions)
+	if step.Done {
+		return 0, true, nil
 	}
 	due, wait := r.due(step.Actions, s.Now)
 	r.note(step.Holds, s.Now)
@@ -327,8 +326,8 @@ func (r *run) outcome(a fleet.Action, err error) error {
 	}
 	b.tries++
 	b.until = now.Add(wait)
-	if b.why != err.Error() {
-		b.why = err.Error()
+	if b.why != err.Error() || !now.Before(b.tell) {
+		b.why, b.tell = err.Error(), now.Add(noteAgain)
 		r.Note(Note{At: now, Action: &a, Err: err, Again: wait})
 	}
 	return nil

@@ -133,6 +133,9 @@ func (w *safety) check(t *testing.T, s *fleet.Snapshot, a fleet.Action) {
 		if left := newIndex(s).movable(s.Node(a.Node)); len(left) > 0 {
 			t.Fatalf("%s: pods are still on it: %v", a, left[0].Ref)
 		}
+		if n := s.Node(a.Node); n != nil && (n.Mark() == nil || n.Mark().Effect != fleet.NoSchedule) {
+			t.Fatalf("%s: it still takes pods", a)
+		}
 		if state := s.Groups[0].Instance(a.Instance).Target(arn); state != fleet.TargetUnused {
 			t.Fatalf("%s: it is still %s at the load balancer", a, state)
 		}
@@ -198,9 +201,7 @@ func drive(t *testing.T, s fleet.Snapshot, o Options, remake bool, rng *rand.Ran
 		if step.Done {
 			return w
 		}
-		if len(step.Exceptions) > 0 {
-			w.out.Exceptions = step.Exceptions
-		}
+		w.out.Exceptions = step.Since(w.out.Exceptions)
 		actions := step.Actions
 		if rng != nil {
 			rng.Shuffle(len(actions), func(i, j int) { actions[i], actions[j] = actions[j], actions[i] })
@@ -406,6 +407,73 @@ func TestDeadNodeLeaves(t *testing.T) {
 	}
 }
 
+// Worlds that are odd, and ordinary: each has to come to its end.
+func TestOddWorlds(t *testing.T) {
+	for name, change := range map[string]func(*fleet.Snapshot){
+		"nodes with a taint of their own": func(s *fleet.Snapshot) {
+			for i := range s.Nodes {
+				s.Nodes[i].Taints = []fleet.Taint{{Key: "dedicated", Value: "web", Effect: fleet.NoSchedule}}
+			}
+			for i := range s.Pods {
+				s.Pods[i].Tolerations = []fleet.Toleration{{Key: "dedicated", Exists: true}}
+			}
+		},
+		"a node that stays was broken before": func(s *fleet.Snapshot) {
+			s.Groups[0].Instances[5].Template.Version = "2"
+			s.Nodes[5].Ready = false
+			s.Pods = slices.DeleteFunc(s.Pods, func(p fleet.Pod) bool { return p.Node == "node-5" && p.Owner.Kind != "DaemonSet" })
+			for i := range s.Workloads {
+				if s.Workloads[i].Owner.Name != "single" && s.Workloads[i].Owner.Name != "store" {
+					s.Workloads[i].Replicas -= s.Workloads[i].Replicas / 6
+				}
+			}
+			s.Budgets[0].Desired, s.Budgets[0].Healthy = 4, 5
+		},
+		"a zone that the load balancer does not serve": func(s *fleet.Snapshot) {
+			for i := range s.Groups[0].Instances {
+				if in := &s.Groups[0].Instances[i]; in.Zone == "c" {
+					in.Targets = nil
+				}
+			}
+		},
+		"an idle target group": func(s *fleet.Snapshot) {
+			for i := range s.Groups[0].Instances {
+				s.Groups[0].Instances[i].Targets = nil
+			}
+		},
+		"no zones": func(s *fleet.Snapshot) {
+			s.Groups[0].Zones = nil
+			for i := range s.Groups[0].Instances {
+				s.Groups[0].Instances[i].Zone = ""
+			}
+		},
+		"a replica that is never ready": func(s *fleet.Snapshot) {
+			for i := range s.Pods {
+				if s.Pods[i].Ref.Name == "worker-0" {
+					s.Pods[i].Ready, s.Pods[i].Unready = false, start.Add(-30*time.Minute)
+				}
+			}
+		},
+		"one node": func(s *fleet.Snapshot) {
+			s.Groups[0].Instances, s.Nodes = s.Groups[0].Instances[:1], s.Nodes[:1]
+			s.Groups[0].Desired, s.Groups[0].Min = 1, 1
+			*s = empty(*s)
+			s.Pods = s.Pods[:1]
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for surge := range 4 {
+				s := web()
+				change(&s)
+				p := rotation(t, &s, Options{Surge: Surge{Count: surge}})
+				if len(p.Forecast.Stuck) > 0 {
+					t.Errorf("surge %d comes to a stand: %v", surge, p.Forecast.Stuck)
+				}
+			}
+		})
+	}
+}
+
 // A pod that is not ready serves nobody: it may leave although its budget allows nothing because of it.
 func TestUnreadyPodUnderAnExhaustedBudget(t *testing.T) {
 	s := web()
@@ -576,6 +644,7 @@ func TestReckon(t *testing.T) {
 		{"somebody raised by two", 11, 6, 8, 6, 6, 9, 6},
 		{"somebody took back a part of the surge", 7, 6, 6, 6, 6, 9, 6},
 		{"somebody typed four", 4, 6, 4, 6, 6, 9, 6},
+		{"journaled after others took two away", 5, 4, 6, 6, 5, 7, 4},
 		{"somebody closed a new node at the minimum", 5, 1, 5, 6, 6, 7, 1},
 		{"an exit was ended by others", 9, 5, 6, 6, 6, 9, 6},
 	} {

@@ -31,6 +31,14 @@ func (v *tick) outOfService(e *exit) bool {
 	return slices.ContainsFunc(e.in.Targets, func(t fleet.Target) bool { return t.State == fleet.TargetDraining })
 }
 
+// cutOff tells whether an exit gets no new requests from any load balancer of its group.
+func (v *tick) cutOff(e *exit) bool {
+	if e.node == nil || e.node.OutBy != v.plan.Run {
+		return false
+	}
+	return !slices.ContainsFunc(e.in.Targets, func(t fleet.Target) bool { return t.State != fleet.TargetDraining })
+}
+
 // works tells whether an exit's machine is a Ready node in service.
 func works(e *exit) bool { return e.node != nil && e.node.Ready && e.in.Lifecycle == fleet.InService }
 
@@ -47,8 +55,17 @@ func (v *tick) notYet(e *exit) string {
 	if !works(e) {
 		return "" // it is of no use to anybody
 	}
-	if n := v.workingWithout(e); n < back {
-		return fmt.Sprintf("without it %s of group %s would work, it needs %d", plural(n, "node", "nodes"), e.Group, back)
+	if v.cutOff(e) {
+		return "" // it serves nobody any more; gone, it makes room for one that does
+	}
+	need := back
+	for i := range e.group.Instances {
+		if v.lame(e.group, &e.group.Instances[i]) {
+			need--
+		}
+	}
+	if n := v.workingWithout(e); n < need {
+		return fmt.Sprintf("without it %s of group %s would work, it needs %d", plural(n, "node", "nodes"), e.Group, need)
 	}
 	if v.outOfService(e) {
 		return ""
@@ -86,6 +103,9 @@ func (v *tick) terminating(group string) int {
 // zoneFirst keeps the zones even, so that volumes find their zone and AZRebalance finds nothing to do when it is on again. It returns which exit
 // should go before this one; "" when this one may go.
 func (v *tick) zoneFirst(e *exit) string {
+	if len(e.group.Zones) == 0 {
+		return ""
+	}
 	b := v.balance(e.group)
 	if b.mayLose(e.Zone) {
 		return ""
@@ -100,6 +120,10 @@ func (v *tick) zoneFirst(e *exit) string {
 
 // exit takes the next step out for an empty node.
 func (v *tick) exit(e *exit) {
+	if n := e.node; n != nil && n.Mark() != nil && n.Mark().Effect != fleet.NoSchedule {
+		v.taint(n, fleet.NoSchedule, "empty: takes nothing more")
+		return
+	}
 	v.begun[e.Instance] = true
 	if e.node != nil && !e.node.Excluded {
 		v.do(fleet.Action{Verb: fleet.Exclude, Node: e.node.Name, Why: "empty: out of the load balancers before it goes"})

@@ -65,7 +65,7 @@ func reckon(g *fleet.Group, left int) int {
 	switch {
 	case g.Desired > m.Set:
 		back += g.Desired - m.Set
-	case g.Desired < m.Desired && g.Desired < m.Set-max(0, m.Left-left):
+	case g.Desired < m.Desired && g.Desired != m.From && g.Desired < m.Set-max(0, m.Left-left):
 		back = g.Desired
 	}
 	return max(back, g.Min)
@@ -121,20 +121,31 @@ func notArrived(g *fleet.Group, in *fleet.Instance, n *fleet.Node) string {
 		return "in zone " + in.Zone + " is booting, not registered as a node yet"
 	case !n.Ready:
 		return "node " + n.Name + " is not Ready yet"
-	case n.Repels():
+	case n.Starting():
 		return "node " + n.Name + " still carries a start-up taint"
 	}
 	for _, tg := range g.Targets {
-		if state := in.Target(tg.ARN); state == fleet.TargetInitial || state == fleet.TargetUnused && inUse(g, tg.ARN) {
+		if state := in.Target(tg.ARN); state == fleet.TargetInitial || state == fleet.TargetUnused && inUse(g, tg.ARN, in.Zone) {
 			return fmt.Sprintf("node %s is %s in target group %s", n.Name, state, tg.Name)
 		}
 	}
 	return ""
 }
 
-// inUse tells whether any instance of the group is a target there: an idle target group is nothing to wait for.
-func inUse(g *fleet.Group, arn string) bool {
-	return slices.ContainsFunc(g.Instances, func(in fleet.Instance) bool { return in.Target(arn) != fleet.TargetUnused })
+// inUse tells whether any instance of the group is a target there in that zone: an idle target group, or one whose load balancer does not
+// serve the zone, is nothing to wait for.
+func inUse(g *fleet.Group, arn, zone string) bool {
+	return slices.ContainsFunc(g.Instances, func(in fleet.Instance) bool { return in.Zone == zone && in.Target(arn) != fleet.TargetUnused })
+}
+
+// lame tells whether an instance that stays was of no use before the run began already: the run cannot be asked to have more working nodes
+// than there were.
+func (v *tick) lame(g *fleet.Group, in *fleet.Instance) bool {
+	if g.Mark == nil || v.isExit[in.ID] || !in.Counted() || in.Launched.IsZero() || !in.Launched.Before(g.Mark.At) {
+		return false
+	}
+	n := v.ix.nodeOf[in.ID]
+	return n == nil || !n.Ready && n.Changed.Before(g.Mark.At)
 }
 
 // finish puts back what the run changed, and waits for the last pods. The journal goes last: while it is there, somebody can go on.

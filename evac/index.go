@@ -32,6 +32,7 @@ type workload struct {
 	replicas int
 	ready    int // Ready and staying
 	alive    int // not on their way out
+	stuck    int // of these, not Ready for longer than patience: waiting for them would be for ever
 	sample   *fleet.Pod
 }
 
@@ -88,8 +89,11 @@ func (ix *index) countPods() {
 		w.sample = p
 		if !p.Terminating {
 			w.alive++
-			if p.Ready {
+			switch {
+			case p.Ready:
 				w.ready++
+			case ix.s.Now.Sub(p.Created) > patience && ix.s.Now.Sub(p.Unready) > patience:
+				w.stuck++
 			}
 		}
 	}

@@ -62,7 +62,11 @@ func (ix *index) opening(l lane, p *fleet.Pod) opening {
 	case laneWorkload:
 		w := ix.workloads[p.Owner]
 		may := max(1, w.replicas/share)
-		return opening{may - max(0, w.replicas-w.ready), fmt.Sprintf("%d of %d ready, %d may be missing (no PodDisruptionBudget)", w.ready, w.replicas, may), true}
+		why := fmt.Sprintf("%d of %d ready, %d may be missing (no PodDisruptionBudget)", w.ready, w.replicas, may)
+		if w.stuck > 0 {
+			why += fmt.Sprintf("; %d not ready for over %s do not count", w.stuck, patience)
+		}
+		return opening{may - max(0, w.replicas-w.ready-w.stuck), why, true}
 	}
 	return opening{free: 1}
 }

@@ -102,7 +102,7 @@ func (v *tick) capacityComing() bool {
 		}
 		for j := range g.Instances {
 			in := &g.Instances[j]
-			if !v.isExit[in.ID] && in.Counted() && notArrived(g, in, v.ix.nodeOf[in.ID]) != "" {
+			if !v.isExit[in.ID] && in.Counted() && !v.lame(g, in) && notArrived(g, in, v.ix.nodeOf[in.ID]) != "" {
 				return true
 			}
 		}

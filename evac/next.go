@@ -2,6 +2,7 @@ package evac
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"drover.dev/fleet"
@@ -14,6 +15,20 @@ type Step struct {
 	Exceptions []string // what could not be put back as it was, and why; filled when the run is about to end
 	Done       bool
 	Diverged   string // the world left the plan's frame: stop, with this sentence
+
+	forgotten []string // groups of the plan without a journal
+}
+
+// Since brings what is known of a run's exceptions up to date with a step. What concerns a group whose journal is gone stays as it was known:
+// the step cannot see it any more.
+func (s Step) Since(known []string) []string {
+	out := slices.Clone(s.Exceptions)
+	for _, k := range known {
+		if slices.ContainsFunc(s.forgotten, func(g string) bool { return strings.HasPrefix(k, "group "+g+":") }) {
+			out = append(out, k)
+		}
+	}
+	return out
 }
 
 // Next says what the plan asks for in the world of the snapshot. It is a pure function: everything it knows, it reads there.
@@ -26,6 +41,11 @@ func Next(p Plan, s fleet.Snapshot) Step {
 		return v.out
 	}
 	v.look()
+	for _, gp := range p.Groups {
+		if s.Group(gp.Name).Mark == nil {
+			v.out.forgotten = append(v.out.forgotten, gp.Name)
+		}
+	}
 	if v.prepare(); len(v.out.Actions) > 0 {
 		return v.out
 	}
@@ -112,6 +132,9 @@ func (v *tick) look() {
 	for _, e := range v.plan.Exits {
 		at := v.ix.instance[e.Instance]
 		x := exit{Exit: e, node: v.ix.node[e.Node], group: at.group, in: at.in}
+		if x.node != nil && e.Instance != "" && x.node.Instance != e.Instance {
+			x.node = nil // a new node has the old one's name: names come from addresses, and those come again
+		}
 		if x.node == nil {
 			x.node = v.ix.nodeOf[e.Instance]
 		}

@@ -4,7 +4,6 @@ import (
 	"container/heap"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"drover.dev/fleet"
@@ -50,11 +49,9 @@ func Preview(p Plan, s fleet.Snapshot) Forecast {
 			w.out.Stuck = []fleet.Hold{{Subject: "plan", Reason: step.Diverged}}
 			return w.out
 		}
+		w.out.Exceptions = step.Since(w.out.Exceptions)
 		if step.Done {
 			break
-		}
-		if len(step.Exceptions) > 0 {
-			w.out.Exceptions = step.Exceptions
 		}
 		progress := false
 		for _, a := range step.Actions {
@@ -134,7 +131,7 @@ func (w *preview) underWay() {
 				continue
 			case n == nil:
 				w.after(w.boot[g.Name], func() { w.arrive(g.Name, in.ID) })
-			case !n.Ready || n.Repels():
+			case !n.Ready || n.Starting():
 				w.after(w.boot[g.Name]/2, func() { w.ready(in.ID) })
 			}
 			here++
@@ -172,15 +169,8 @@ func (w *preview) targetsUnderWay(g *fleet.Group, in *fleet.Instance) {
 func (w *preview) ready(instance string) {
 	if n := w.s.NodeOf(instance); n != nil {
 		n.Ready = true
-		n.Taints = slices.DeleteFunc(n.Taints, func(t fleet.Taint) bool {
-			return t.Key != fleet.TaintKey && t.Effect != fleet.PreferNoSchedule && startup(t)
-		})
+		n.Taints = slices.DeleteFunc(n.Taints, fleet.Taint.StartUp)
 	}
-}
-
-// startup tells whether a taint is one that goes away when a node is ready: Kubernetes' own, a cloud provider's, or a network plugin's.
-func startup(t fleet.Taint) bool {
-	return strings.HasPrefix(t.Key, "node.kubernetes.io/") || strings.HasPrefix(t.Key, "node.cloudprovider.kubernetes.io/") || strings.Contains(t.Key, "not-ready") || strings.Contains(t.Key, "startup")
 }
 
 // estimate reads from the fleet how long a boot and a pod's start take here: medians of what was seen.
@@ -275,6 +265,7 @@ func (w *preview) arrive(group, id string) {
 		other := w.s.NodeOf(g.Instances[i].ID)
 		if other != nil && (node.Room.Pods == 0 || g.Instances[i].Zone == in.Zone) {
 			node.Labels, node.Room = other.Labels, other.Room
+			node.Taints = slices.DeleteFunc(slices.Clone(other.Taints), func(t fleet.Taint) bool { return t.Key == fleet.TaintKey || t.StartUp() })
 			in.Type = g.Instances[i].Type
 		}
 	}

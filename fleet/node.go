@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -48,7 +49,17 @@ func (n *Node) Mark() *Taint {
 	return nil
 }
 
-// Repels tells whether a taint other than drover's keeps ordinary pods off: a start-up taint on a node that is not ready yet.
-func (n *Node) Repels() bool {
-	return slices.ContainsFunc(n.Taints, func(t Taint) bool { return t.Key != TaintKey && t.Effect != PreferNoSchedule })
+// Starting tells whether a start-up taint is still on the node.
+func (n *Node) Starting() bool { return slices.ContainsFunc(n.Taints, Taint.StartUp) }
+
+// StartUp tells whether the taint is one that goes away when a node is ready: Kubernetes' own, a cloud provider's, a network or storage
+// plugin's. A taint that a group carries for good (dedicated=web) is none, nor is a cordon.
+func (t Taint) StartUp() bool {
+	if t.Effect == PreferNoSchedule || t.Key == "node.kubernetes.io/unschedulable" {
+		return false
+	}
+	if strings.HasPrefix(t.Key, "node.kubernetes.io/") || strings.HasPrefix(t.Key, "node.cloudprovider.kubernetes.io/") {
+		return true
+	}
+	return slices.ContainsFunc([]string{"not-ready", "startup", "uninitialized", "unregistered"}, func(word string) bool { return strings.Contains(t.Key, word) })
 }

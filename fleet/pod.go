@@ -23,6 +23,7 @@ type Pod struct {
 	Mirror      bool      // static pod's image in the API
 	Created     time.Time
 	ReadySince  time.Time
+	Unready     time.Time // since when it is not Ready, when it is not
 	Grace       time.Duration
 	PreStop     time.Duration // as far as the hook says it: a sleep
 	Requests    Resources

@@ -280,6 +280,8 @@ func (c *Cluster) podOf(p *corev1.Pod) fleet.Pod {
 		switch {
 		case cond.Type == corev1.PodReady && cond.Status == corev1.ConditionTrue:
 			out.Ready, out.ReadySince = true, cond.LastTransitionTime.Time
+		case cond.Type == corev1.PodReady:
+			out.Unready = cond.LastTransitionTime.Time
 		case cond.Type == corev1.PodScheduled && cond.Reason == corev1.PodReasonUnschedulable:
 			out.Unplaced = cond.Message
 		}
