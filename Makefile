@@ -25,7 +25,7 @@ controlplane: build ## the sandbox's control plane, into the user's cache
 
 test: tools controlplane ## all tests, with end-to-end tests on the real control plane
 	go vet ./...
-	cd controlplane && go vet ./... && go test ./...
+	cd controlplane && go test -vet=off ./... # vet would analyse all of Kubernetes first
 	go test -p 1 -timeout 40m $(TESTS)
 
 check: ## the quick part: format, vet, and the tests that need no control plane
