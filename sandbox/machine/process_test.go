@@ -321,6 +321,7 @@ func TestKillEndsTheWholeGroupAtOnce(t *testing.T) {
 	s := newShed(t)
 	s.create(aProcess(family, nil))
 	pids := s.pids(2)
+	s.until("its status", func(p *corev1.Pod) bool { return strings.HasPrefix(describe(p), "Running") })
 	s.m.Kill("n1")
 	s.allEnd(pids)
 	if got := describe(s.pod()); !strings.HasPrefix(got, "Running") {
