@@ -84,8 +84,8 @@ func OutdatedWhy(g *fleet.Group, in *fleet.Instance) string {
 // Rotate returns the departures that replace the chosen nodes of the named groups, in the order of zone and id.
 //
 // A group that carries a run's mark is in the middle of that run. Its exits are then the nodes that the run has tainted: all of them are,
-// before desired is raised for the first time, so an untainted node of a raised group is a new one. Whoever starts again after a crash goes
-// on with the same set, whatever the clocks say.
+// before desired is raised for the first time, so an untainted node of a raised group is a new one, as is any instance launched since the run
+// began. Whoever starts again after a crash goes on with the same set.
 func Rotate(s *fleet.Snapshot, groups []string, c Criterion) ([]fleet.Departure, error) {
 	var out []fleet.Departure
 	var begun time.Time

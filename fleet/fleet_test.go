@@ -89,10 +89,10 @@ func TestResources(t *testing.T) {
 	if node.Other["gpu"] != 1 {
 		t.Error("subtracting changed the original")
 	}
-	if !left.Covers(Resources{CPU: 500, Pods: 1}) {
+	if left.Lacks(Resources{CPU: 500, Pods: 1}) != "" {
 		t.Error("what is left does not cover what fits")
 	}
-	if overdrawn := left.Sub(pod); overdrawn.Covers(Resources{CPU: 1}) || !overdrawn.Covers(Resources{}) {
+	if overdrawn := left.Sub(pod); overdrawn.Lacks(Resources{CPU: 1}) == "" || overdrawn.Lacks(Resources{}) != "" {
 		t.Error("an overdrawn node may only take what asks for nothing")
 	}
 }

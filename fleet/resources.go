@@ -34,10 +34,7 @@ func (r Resources) combine(o Resources, sign int64) Resources {
 	return r
 }
 
-// Covers tells whether r is enough for o. A resource that o does not ask for may be overdrawn.
-func (r Resources) Covers(o Resources) bool { return r.Lacks(o) == "" }
-
-// Lacks names what is missing in r for o, in figures; "" when nothing is.
+// Lacks names what is missing in r for o, in figures; "" when nothing is. A resource that o does not ask for may be overdrawn.
 func (r Resources) Lacks(o Resources) string {
 	var out []string
 	if o.CPU > 0 && o.CPU > r.CPU {

@@ -22,7 +22,6 @@ import (
 	"time"
 
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 
 	"drover.dev/sandbox/balancer"
 	"drover.dev/sandbox/cloud"
@@ -79,7 +78,6 @@ type World struct {
 	work     sync.WaitGroup
 	mu       sync.Mutex
 	kubelets map[string]*plane.Kubelet // by instance id
-	calls    map[string]int            // AWS calls by action
 }
 
 // Start brings a world up. The context bounds the start only; Stop ends the world.
@@ -90,7 +88,7 @@ func Start(ctx context.Context, o Options) (_ *World, err error) {
 	if o.Speed == 0 {
 		o.Speed = 1
 	}
-	w := &World{Options: o, kubelets: map[string]*plane.Kubelet{}, calls: map[string]int{}}
+	w := &World{Options: o, kubelets: map[string]*plane.Kubelet{}}
 	if err := w.chooseMachines(); err != nil {
 		return nil, err
 	}
@@ -168,7 +166,7 @@ func (w *World) serve() error {
 		return fmt.Errorf("AWS endpoint: %w", err)
 	}
 	w.Endpoint = "http://" + l.Addr().String()
-	w.server = &http.Server{Handler: wire.Handler(w.Cloud, wire.Options{Log: w.count}), ReadHeaderTimeout: 10 * time.Second}
+	w.server = &http.Server{Handler: wire.Handler(w.Cloud, wire.Options{}), ReadHeaderTimeout: 10 * time.Second}
 	w.work.Go(func() {
 		if err := w.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			w.log.Error("AWS endpoint", "err", err)
@@ -177,28 +175,8 @@ func (w *World) serve() error {
 	return nil
 }
 
-func (w *World) count(c wire.Call) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.calls[c.Service+":"+c.Action]++
-}
-
-// Calls counts the AWS calls so far by service:action.
-func (w *World) Calls() map[string]int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	out := make(map[string]int, len(w.calls))
-	for k, v := range w.calls {
-		out[k] = v
-	}
-	return out
-}
-
 // Client is a client of the cluster with all rights.
 func (w *World) Client() kubernetes.Interface { return w.client }
-
-// Config is the same for callers that make their own client.
-func (w *World) Config() *rest.Config { return w.Plane.Config() }
 
 // Env is what a program needs in its environment to live in this world. The keys are not secrets: the sandbox accepts any.
 func (w *World) Env() []string {

@@ -88,15 +88,6 @@ func (w *World) stageGroups() error {
 	})
 }
 
-// Publish makes a new version of the stage's launch template: from now on every node of its groups is outdated.
-func (w *World) Publish() error {
-	_, _, err := w.Cloud.CreateLaunchTemplateVersion("", StageGroup, "$Latest", "a newer image", cloud.TemplateData{ImageID: "ami-0a000000000000002"})
-	if err != nil {
-		return fmt.Errorf("publish a new launch template version: %w", err)
-	}
-	return nil
-}
-
 // stageWorkload creates the objects of stage.yaml; those that exist are left as they are.
 func (w *World) stageWorkload(ctx context.Context) error {
 	documents := yaml.NewYAMLReader(bufio.NewReader(strings.NewReader(stageYAML)))

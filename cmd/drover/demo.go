@@ -29,7 +29,6 @@ type demo struct {
 	naive    bool
 	machines string
 	rate     float64
-	keep     bool
 }
 
 func (a *app) demoCommand() *cobra.Command {

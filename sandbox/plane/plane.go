@@ -89,9 +89,6 @@ func (p *Plane) Kubeconfig() string { return p.settings.kubeconfig }
 // Config is the same for client-go: a copy, without a limit on queries.
 func (p *Plane) Config() *rest.Config { return rest.CopyConfig(p.config) }
 
-// Dir is where the plane keeps its data; logs lie in logs/, a file per component.
-func (p *Plane) Dir() string { return p.opt.Dir }
-
 // Done is closed when nothing of the plane runs any more; Err then says why.
 func (p *Plane) Done() <-chan struct{} { return p.done }
 
