@@ -1,6 +1,10 @@
 package evac
 
-import "drover.dev/fleet"
+import (
+	"slices"
+
+	"drover.dev/fleet"
+)
 
 // Assume writes the immediate effect of an action into a snapshot, as if the world had shown it already, and reports whether that changed
 // anything. The engine uses it while the world's own word lags behind an action; Preview uses it for every action.
@@ -8,8 +12,13 @@ func Assume(s *fleet.Snapshot, a fleet.Action) bool {
 	if a.Verb.Cloud() {
 		return assumeCloud(s, a)
 	}
-	if a.Verb == fleet.Evict {
+	switch a.Verb {
+	case fleet.Evict:
 		return assumeEvict(s, a)
+	case fleet.Surge, fleet.Unsurge:
+		return assumeSurge(s, a)
+	case fleet.Record:
+		return assumeRecord(s, a)
 	}
 	n := s.Node(a.Node)
 	if n == nil {
@@ -76,6 +85,45 @@ func assumeEvict(s *fleet.Snapshot, a fleet.Action) bool {
 	return false
 }
 
+// assumeSurge changes what the workload wants. Which pods come and go, its controller says.
+func assumeSurge(s *fleet.Snapshot, a fleet.Action) bool {
+	w := s.Workload(a.Workload)
+	if w == nil {
+		return false
+	}
+	if a.Verb == fleet.Unsurge {
+		if w.Surge == nil {
+			return false
+		}
+		w.Replicas, w.Surge = a.To, nil
+		return true
+	}
+	if w.Surge != nil && w.Replicas == a.To {
+		return false
+	}
+	w.Replicas, w.Surge = a.To, &fleet.SurgeMark{Run: a.Run, Pod: a.Pod.UID, Replicas: a.To - 1}
+	return true
+}
+
+func assumeRecord(s *fleet.Snapshot, a fleet.Action) bool {
+	ended := !a.Rotation.Marks.Ended.IsZero()
+	r := s.Rotation(a.Rotation.Run)
+	switch {
+	case r == nil && ended:
+		return false
+	case r == nil:
+		s.Rotations = append(s.Rotations, *a.Rotation)
+		return true
+	case ended:
+		s.Rotations = slices.DeleteFunc(s.Rotations, func(r fleet.RotationRecord) bool { return r.Run == a.Rotation.Run })
+		return true
+	case r.Marks == a.Rotation.Marks:
+		return false
+	}
+	r.Marks = a.Rotation.Marks
+	return true
+}
+
 func assumeCloud(s *fleet.Snapshot, a fleet.Action) bool {
 	g := s.Group(a.Group)
 	if g == nil {
@@ -121,7 +169,46 @@ func assumeCloud(s *fleet.Snapshot, a fleet.Action) bool {
 				return true
 			}
 		}
+	case fleet.Register:
+		in := g.Instance(a.Instance)
+		if in == nil || in.Target(a.Target) != fleet.TargetUnused && in.Target(a.Target) != fleet.TargetDraining {
+			return false
+		}
+		in.Targets = slices.DeleteFunc(in.Targets, func(t fleet.Target) bool { return t.Group == a.Target })
+		in.Targets = append(in.Targets, fleet.Target{Group: a.Target, State: fleet.TargetInitial})
+		return true
+	case fleet.Standby:
+		if in := g.Instance(a.Instance); in != nil && in.Counted() {
+			in.Lifecycle = "EnteringStandby"
+			if g.Desired > counted(g) {
+				g.Desired--
+			}
+			return true
+		}
+	case fleet.Unstandby:
+		if in := g.Instance(a.Instance); in != nil && in.Lifecycle == fleet.OnStandby {
+			in.Lifecycle = fleet.Pending
+			if g.Desired < counted(g) {
+				g.Desired++
+			}
+			return true
+		}
+	case fleet.CreateGroup:
+		if s.Group(a.Copy) != nil {
+			return false
+		}
+		s.Groups = append(s.Groups, copyOf(g, a))
+		return true
+	case fleet.DeleteGroup:
+		if g.Managed != nil && g.Managed.Status != "DELETING" {
+			g.Managed.Status = "DELETING"
+			return true
+		}
 	case fleet.Terminate:
+		if in := g.Instance(a.Instance); in != nil && in.Lifecycle == fleet.OnStandby {
+			in.Lifecycle = "Terminating" // outside of desired already
+			return true
+		}
 		if in := g.Instance(a.Instance); in != nil && !in.Leaving() {
 			in.Lifecycle = "Terminating"
 			if g.Desired > counted(g) { // unless the world shows the decrement already, and only the instance late

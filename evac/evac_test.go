@@ -79,7 +79,7 @@ func rotation(t *testing.T, s *fleet.Snapshot, o Options) Plan {
 	return p
 }
 
-func try(t *testing.T, s *fleet.Snapshot, o Options) (Plan, []fleet.Problem) {
+func try(t *testing.T, s *fleet.Snapshot, o Options) (Plan, []fleet.Finding) {
 	t.Helper()
 	if o.Run == "" {
 		o.Run, o.Criterion = "r-1", string(depart.Outdated)

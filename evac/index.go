@@ -30,9 +30,11 @@ type place struct {
 // workload is an owner with its pods counted.
 type workload struct {
 	replicas int
-	ready    int // Ready and staying
-	alive    int // not on their way out
-	stuck    int // of these, not Ready for longer than patience: waiting for them would be for ever
+	ready    int             // Ready and staying
+	alive    int             // not on their way out
+	stuck    int             // of these, not Ready for longer than patience: waiting for them would be for ever
+	warming  int             // Ready, but not healthy yet in a load balancer that sends requests to others of them
+	declared *fleet.Workload // nil when nobody says what it wants
 	sample   *fleet.Pod
 }
 
@@ -100,11 +102,50 @@ func (ix *index) countPods() {
 	for o, n := range all {
 		ix.workloads[o].replicas = n
 	}
-	for _, declared := range ix.s.Workloads {
+	for i := range ix.s.Workloads {
+		declared := &ix.s.Workloads[i]
 		if w := ix.workloads[declared.Owner]; w != nil {
-			w.replicas = declared.Replicas
+			w.replicas, w.declared = declared.Replicas, declared
 		}
 	}
+	ix.countWarming()
+}
+
+// countWarming counts the pods that are Ready and that a load balancer with targets by IP does not send requests to yet, although it does to
+// others of their workload.
+func (ix *index) countWarming() {
+	known := map[fleet.Owner]map[string]bool{} // target groups of a workload
+	for i := range ix.s.Pods {
+		p := &ix.s.Pods[i]
+		for _, t := range p.Targets {
+			if known[p.Owner] == nil {
+				known[p.Owner] = map[string]bool{}
+			}
+			known[p.Owner][t.Group] = true
+		}
+	}
+	if len(known) == 0 {
+		return
+	}
+	for i := range ix.s.Pods {
+		p := &ix.s.Pods[i]
+		if w := ix.workloads[p.Owner]; w != nil && p.Ready && !p.Terminating && !served(p, known[p.Owner]) {
+			w.warming++
+		}
+	}
+}
+
+// served tells whether a pod has left the beginning behind in all of these target groups. An unhealthy target counts as served: waiting for it
+// would be for ever.
+func served(p *fleet.Pod, groups map[string]bool) bool {
+	seen := 0
+	for _, t := range p.Targets {
+		if t.State == fleet.TargetInitial {
+			return false
+		}
+		seen++
+	}
+	return seen >= len(groups)
 }
 
 // confirmation is how long after the end of its grace a pod on a dead node may still be listed before it counts as gone: nobody is left to

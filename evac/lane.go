@@ -47,18 +47,28 @@ const share = 10
 type opening struct {
 	free int
 	why  string
+	away int // pods of the lane that are missing now
 	// spare: a pod that is not ready may go although free is 0. It serves nobody, and the lane has what it needs without it.
 	spare bool
 }
 
 func (ix *index) opening(l lane, p *fleet.Pod) opening {
+	o := ix.rawOpening(l, p)
+	if w := ix.workloads[p.Owner]; w != nil && w.warming > 0 && l.kind != lanePod {
+		o.free -= w.warming
+		o.why += fmt.Sprintf("; %s at the load balancer yet", plural(w.warming, "new pod is not healthy", "new pods are not healthy"))
+	}
+	return o
+}
+
+func (ix *index) rawOpening(l lane, p *fleet.Pod) opening {
 	switch l.kind {
 	case laneBudget:
 		b := ix.budget[l.name]
 		if b == nil {
 			return opening{free: 1}
 		}
-		return opening{b.Allowed, fmt.Sprintf("%d healthy, needs %d, allows %d", b.Healthy, b.Desired, b.Allowed), b.Healthy >= b.Desired && b.Desired > 0}
+		return opening{b.Allowed, fmt.Sprintf("%d healthy, needs %d, allows %d", b.Healthy, b.Desired, b.Allowed), max(0, b.Expected-b.Healthy), b.Healthy >= b.Desired && b.Desired > 0}
 	case laneWorkload:
 		w := ix.workloads[p.Owner]
 		may := max(1, w.replicas/share)
@@ -66,7 +76,8 @@ func (ix *index) opening(l lane, p *fleet.Pod) opening {
 		if w.stuck > 0 {
 			why += fmt.Sprintf("; %d not ready for over %s do not count", w.stuck, patience)
 		}
-		return opening{may - max(0, w.replicas-w.ready-w.stuck), why, true}
+		away := max(0, w.replicas-w.ready-w.stuck)
+		return opening{may - away, why, away, true}
 	}
 	return opening{free: 1}
 }

@@ -18,7 +18,7 @@ func (v *tick) move() {
 	var open, shut []*exit
 	unfit := map[*exit]string{}
 	for _, e := range exits {
-		if why := placeAll(r, e.pods); why != "" {
+		if why := v.placeAll(r, e.pods); why != "" {
 			unfit[e], v.noRoom[e.Instance] = why, true
 			shut = append(shut, e)
 			continue
@@ -76,10 +76,10 @@ func rank(e *exit) int {
 }
 
 // placeAll takes room for all pods of a node that still need some, or none of it. It returns the first pod that does not fit.
-func placeAll(r *room, pods []*fleet.Pod) (why string) {
+func (v *tick) placeAll(r *room, pods []*fleet.Pod) (why string) {
 	try := r.clone()
 	for _, p := range pods {
-		if p.Terminating || p.Finished || p.Owner.Kind == "" {
+		if p.Terminating || p.Finished || p.Owner.Kind == "" || v.surging(p) {
 			continue // its replacement already has its promise, or there will be none
 		}
 		if _, no := try.place(p); no != "" {
@@ -132,6 +132,10 @@ func (v *tick) evictions(e *exit, partial bool) []fleet.Action {
 				continue
 			}
 		}
+		if v.surges(p) {
+			out = append(out, v.surge(e, p)...)
+			continue
+		}
 		out = append(out, fleet.Action{Verb: fleet.Evict, Pod: p.Ref, Node: e.node.Name, Why: e.Why})
 	}
 	return out
@@ -176,11 +180,15 @@ func (v *tick) openLanes(going []fleet.Action) []fleet.Action {
 	var order []lane
 	var out []fleet.Action
 	for _, a := range going {
+		if a.Verb != fleet.Evict {
+			out = append(out, a) // the surge mover has its own pace: one pod of a workload at a time, and none is missing
+			continue
+		}
 		p := v.ix.byUID[a.Pod.UID]
 		l := laneOf(p)
 		o := state[l]
 		if o == nil {
-			fresh := v.ix.opening(l, p)
+			fresh := v.paced(v.ix.opening(l, p))
 			o, state[l], order = &fresh, &fresh, append(order, l)
 		}
 		switch {

@@ -36,7 +36,7 @@ func (s Step) Since(known []string) []string {
 // The order holds across all groups of the plan: first every group's prior values are journaled, then every old node is tainted, and only
 // then the first pod moves. So a pod that moves has no old node left to land on, and moves once.
 func Next(p Plan, s fleet.Snapshot) Step {
-	v := &tick{plan: &p, s: &s, ix: newIndex(&s), leaving: map[string]bool{}, isExit: map[string]bool{}, begun: map[string]bool{}, noRoom: map[string]bool{}, moving: map[string]bool{}}
+	v := &tick{plan: &p, s: &s, ix: newIndex(&s), leaving: map[string]bool{}, isExit: map[string]bool{}, begun: map[string]bool{}, noRoom: map[string]bool{}, moving: map[string]bool{}, surged: map[fleet.Owner]bool{}}
 	if v.out.Diverged = v.frame(); v.out.Diverged != "" {
 		return v.out
 	}
@@ -63,12 +63,13 @@ type tick struct {
 	plan    *Plan
 	s       *fleet.Snapshot
 	ix      *index
-	isExit  map[string]bool // instances of the plan's exits
-	leaving map[string]bool // their nodes
-	exits   []exit          // exits not done yet
-	noRoom  map[string]bool // exits whose pods fit nowhere now, by instance
-	begun   map[string]bool // exits that begin to leave service in this tick, by instance
-	moving  map[string]bool // pods that the plan moves, by UID
+	isExit  map[string]bool      // instances of the plan's exits
+	leaving map[string]bool      // their nodes
+	exits   []exit               // exits not done yet
+	noRoom  map[string]bool      // exits whose pods fit nowhere now, by instance
+	begun   map[string]bool      // exits that begin to leave service in this tick, by instance
+	moving  map[string]bool      // pods that the plan moves, by UID
+	surged  map[fleet.Owner]bool // workloads that get a replica more in this tick
 	out     Step
 }
 

@@ -90,17 +90,17 @@ func (s Surge) Of(g *fleet.Group, exits int) int {
 
 // Make plans the departures. groups are those to rotate: a group whose exits are all done may still have to be restored. Problems are
 // reasons not to start; with any of them the plan must not be carried out.
-func Make(s *fleet.Snapshot, groups []string, departures []fleet.Departure, o Options) (Plan, []fleet.Problem) {
+func Make(s *fleet.Snapshot, groups []string, departures []fleet.Departure, o Options) (Plan, []fleet.Finding) {
 	p := Plan{Run: o.Run, At: s.Now, Force: o.Force}
 	ix := newIndex(s)
-	var problems []fleet.Problem
+	var problems []fleet.Finding
 	for _, name := range groups {
 		m := s.Group(name).Mark
 		if m == nil {
 			continue
 		}
 		if p.Run != o.Run && p.Run != m.Run {
-			problems = append(problems, fleet.Problem{Subject: "group " + name, Reason: fmt.Sprintf("is in the middle of run %s, another group of this command in run %s", m.Run, p.Run), Next: "finish them one by one: drover rotate " + name})
+			problems = append(problems, fleet.Finding{Subject: "group " + name, Reason: fmt.Sprintf("is in the middle of run %s, another group of this command in run %s", m.Run, p.Run), Next: "finish them one by one: drover rotate " + name})
 		}
 		p.Run, p.At = m.Run, m.At
 		if o.Surge != (Surge{}) && o.Surge.Of(s.Group(name), len(departures)) != m.Surge {
@@ -121,7 +121,7 @@ func Make(s *fleet.Snapshot, groups []string, departures []fleet.Departure, o Op
 	return p, problems
 }
 
-func planGroup(g *fleet.Group, departures []fleet.Departure, o Options) (GroupPlan, []fleet.Problem) {
+func planGroup(g *fleet.Group, departures []fleet.Departure, o Options) (GroupPlan, []fleet.Finding) {
 	exits := 0
 	for _, d := range departures {
 		if d.Group == g.Name {
@@ -133,14 +133,14 @@ func planGroup(g *fleet.Group, departures []fleet.Departure, o Options) (GroupPl
 		gp.Resumed, gp.Desired, gp.Surge = true, m.Desired, m.Surge
 		return gp, nil // as it was approved: another surge now would be another plan
 	}
-	var problems []fleet.Problem
+	var problems []fleet.Finding
 	for i := range g.Instances {
 		if in := &g.Instances[i]; exits > 0 && strings.Contains(in.Lifecycle, "Standby") {
-			problems = append(problems, fleet.Problem{Subject: "instance " + in.ID, Reason: "is in Standby: group " + g.Name + " does not count it, and drover could not tell when it is wanted again", Next: "put it back into service or end it first"})
+			problems = append(problems, fleet.Finding{Subject: "instance " + in.ID, Reason: "is in Standby: group " + g.Name + " does not count it, and drover could not tell when it is wanted again", Next: "put it back into service or end it first"})
 		}
 	}
 	if need := g.Desired + gp.Surge; exits > 0 && need > g.Max {
-		problems = append(problems, fleet.Problem{
+		problems = append(problems, fleet.Finding{
 			Subject: "group " + g.Name,
 			Reason:  fmt.Sprintf("max %d is too small: desired %d + surge %d = %d", g.Max, g.Desired, gp.Surge, need),
 			Next:    surgeAdvice(g, need),
@@ -195,8 +195,8 @@ func (p *Plan) taint() fleet.Taint {
 }
 
 // planPods lists what moves and what stays, and finds the pods that never could.
-func (p *Plan) planPods(ix *index) []fleet.Problem {
-	var problems []fleet.Problem
+func (p *Plan) planPods(ix *index) []fleet.Finding {
+	var problems []fleet.Finding
 	for _, e := range p.Exits {
 		if e.Node == "" {
 			p.Notes = append(p.Notes, fmt.Sprintf("instance %s never registered as a node: nothing to move, it is only closed", e.Instance))
@@ -212,7 +212,7 @@ func (p *Plan) planPods(ix *index) []fleet.Problem {
 			case pod.Finished:
 				move.Why = "finished: removed with its node"
 			case ix.single(pod):
-				move.Why = "single replica: not served while it moves"
+				move.Why = "single replica: its replacement comes first"
 			}
 			problems = append(problems, podProblems(ix, pod, p.taint(), p.Force)...)
 			p.Moves = append(p.Moves, move)
@@ -222,30 +222,30 @@ func (p *Plan) planPods(ix *index) []fleet.Problem {
 }
 
 // podProblems says why a pod could never be moved.
-func podProblems(ix *index, pod *fleet.Pod, taint fleet.Taint, force bool) []fleet.Problem {
+func podProblems(ix *index, pod *fleet.Pod, taint fleet.Taint, force bool) []fleet.Finding {
 	subject := "pod " + pod.Ref.String()
 	switch {
 	case pod.Finished:
 		return nil
 	case len(pod.Budgets) > 1:
-		return []fleet.Problem{{
+		return []fleet.Finding{{
 			Subject: subject, Reason: "is covered by " + fmt.Sprint(len(pod.Budgets)) + " PodDisruptionBudgets (" + strings.Join(pod.Budgets, ", ") + "); the eviction API refuses such pods always",
 			Next: "leave one PodDisruptionBudget that selects it",
 		}}
 	case pod.Owner.Kind == "" && !force:
-		return []fleet.Problem{{
+		return []fleet.Finding{{
 			Subject: subject, Reason: "has no controller: evicted, it is gone for good",
 			Next: "delete it yourself, give it a controller, or pass --force",
 		}}
 	case pod.Tolerates(taint):
-		return []fleet.Problem{{
+		return []fleet.Finding{{
 			Subject: subject, Reason: "tolerates every taint, so its replacement could come back to a node that is leaving, again and again",
 			Next: "narrow the toleration of " + pod.Owner.String(),
 		}}
 	}
 	if len(pod.Budgets) == 1 {
 		if b := ix.budget[pod.Budgets[0]]; b != nil && b.Never() {
-			return []fleet.Problem{{
+			return []fleet.Finding{{
 				Subject: "budget " + b.Name,
 				Reason:  fmt.Sprintf("can never allow a disruption: it wants %d healthy of the %d pods it counts", b.Desired, b.Expected),
 				Next:    "lower minAvailable (or raise maxUnavailable), or run one replica more",
@@ -257,8 +257,8 @@ func podProblems(ix *index, pod *fleet.Pod, taint fleet.Taint, force bool) []fle
 
 // otherRuns finds nodes that a run of some other group is taking away: two runs must not share a node. A node that a person has drained is
 // taken over.
-func otherRuns(ix *index, p *Plan) []fleet.Problem {
-	var out []fleet.Problem
+func otherRuns(ix *index, p *Plan) []fleet.Finding {
+	var out []fleet.Finding
 	for _, e := range p.Exits {
 		n := ix.node[e.Node]
 		if n == nil || n.Mark() == nil || n.Mark().Value == p.Run {
@@ -270,7 +270,7 @@ func otherRuns(ix *index, p *Plan) []fleet.Problem {
 			p.Notes = append(p.Notes, fmt.Sprintf("node %s was drained by hand before (%s): this run takes it over", n.Name, run))
 			continue
 		}
-		out = append(out, fleet.Problem{
+		out = append(out, fleet.Finding{
 			Subject: "node " + n.Name, Reason: "is leaving with run " + run + " of group " + ix.s.Groups[i].Name,
 			Next: "finish that run first: drover rotate " + ix.s.Groups[i].Name,
 		})
@@ -278,8 +278,8 @@ func otherRuns(ix *index, p *Plan) []fleet.Problem {
 	return out
 }
 
-func dedupe(in []fleet.Problem) []fleet.Problem {
-	var out []fleet.Problem
+func dedupe(in []fleet.Finding) []fleet.Finding {
+	var out []fleet.Finding
 	for _, p := range in {
 		if !slices.Contains(out, p) {
 			out = append(out, p)

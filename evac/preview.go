@@ -220,6 +220,10 @@ func (w *preview) act(a fleet.Action) bool {
 		}
 	case fleet.Evict:
 		w.evict(a)
+	case fleet.Surge:
+		w.surge(a)
+	case fleet.Unsurge:
+		w.unsurge(a)
 	case fleet.Deregister:
 		w.deregister(a)
 	case fleet.Terminate:
@@ -309,6 +313,29 @@ func (w *preview) evict(a fleet.Action) {
 	if !p.Finished {
 		w.out.Moves[p.Owner.String()]++
 	}
+}
+
+// surge adds the one pod more.
+func (w *preview) surge(a fleet.Action) {
+	i := slices.IndexFunc(w.s.Pods, func(p fleet.Pod) bool { return p.Ref.UID == a.Pod.UID })
+	if i >= 0 {
+		w.create(w.s.Pods[i])
+	}
+}
+
+// unsurge lets the old pod go.
+func (w *preview) unsurge(a fleet.Action) {
+	i := slices.IndexFunc(w.s.Pods, func(p fleet.Pod) bool { return p.Ref.UID == a.Pod.UID })
+	if i < 0 || w.s.Pods[i].Terminating {
+		return
+	}
+	p := &w.s.Pods[i]
+	p.Terminating = true
+	w.out.Moves[p.Owner.String()]++
+	gone := *p
+	w.after(min(gone.PreStop+defaultStop, max(gone.Grace, time.Second)), func() {
+		w.s.Pods = slices.DeleteFunc(w.s.Pods, func(q fleet.Pod) bool { return q.Ref.UID == gone.Ref.UID })
+	})
 }
 
 // recreated tells whether a controller makes a new pod in the place of one that goes.

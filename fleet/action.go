@@ -24,12 +24,21 @@ const (
 	Include    Verb = "include"    // take that label off
 	Deregister Verb = "deregister" // take Instance out of target group Target
 	Terminate  Verb = "terminate"  // close Instance by id, desired capacity one less
+
+	Record      Verb = "record"       // write Rotation, creating it if need be
+	Surge       Verb = "surge"        // give Workload one replica more, with Pod made the cheapest to delete
+	Unsurge     Verb = "unsurge"      // take that replica back: the cheapest pod goes
+	Standby     Verb = "standby"      // take Instance out of service but keep it, desired capacity one less
+	Unstandby   Verb = "unstandby"    // put Instance back into service, desired capacity one more
+	Register    Verb = "register"     // put Instance back into target group Target
+	CreateGroup Verb = "create group" // make managed node group To as a copy of Group on the version that Group is to run
+	DeleteGroup Verb = "delete group" // delete managed node group Group, which is empty
 )
 
 // Cloud tells whether the cloud's hand carries the verb out; otherwise the cluster's does.
 func (v Verb) Cloud() bool {
 	switch v {
-	case Journal, Forget, Suspend, Resume, Resize, Deregister, Terminate:
+	case Journal, Forget, Suspend, Resume, Resize, Deregister, Terminate, Standby, Unstandby, Register, CreateGroup, DeleteGroup:
 		return true
 	}
 	return false
@@ -48,6 +57,9 @@ type Action struct {
 	Target   string // target group ARN
 	Effect   string
 	From, To int
+	Rotation *RotationRecord // Record
+	Workload Owner           // Surge, Unsurge
+	Copy     string          // CreateGroup: name of the new group
 	Expect   Expect
 	Why      string
 }
@@ -55,6 +67,7 @@ type Action struct {
 // Expect is what must still hold just before acting; the hand reads it again, live, and refuses when it does not.
 type Expect struct {
 	Empty bool // Node has no pod left that would have to move
+	Ready bool // Unsurge: Workload has all its pods Ready, the one more included
 }
 
 // Key names the effect: two actions with one key are the same effect asked for twice.
@@ -68,6 +81,10 @@ func (a Action) Key() string {
 		return fmt.Sprintf("resize %s %d %d", a.Group, a.From, a.To)
 	case Taint_:
 		return "taint " + a.Node + " " + a.Effect
+	case Record:
+		return "record " + a.Rotation.Run + " " + a.Rotation.Marks.String()
+	case Surge, Unsurge:
+		return fmt.Sprintf("%s %s %s", a.Verb, a.Workload, a.Pod.UID)
 	}
 	return fmt.Sprintf("%s %s%s%s%s%s", a.Verb, a.Group, a.Process, a.Node, a.Instance, a.Target)
 }
@@ -97,8 +114,20 @@ func (a Action) String() string {
 		return fmt.Sprintf("evict pod %s from %s", a.Pod, a.Node)
 	case Deregister:
 		return fmt.Sprintf("deregister %s (%s) from target group %s", a.Node, a.Instance, shortARN(a.Target))
-	case Terminate:
-		return fmt.Sprintf("terminate %s (%s)", a.Instance, a.Node)
+	case Register:
+		return fmt.Sprintf("register %s (%s) in target group %s", a.Node, a.Instance, shortARN(a.Target))
+	case Terminate, Standby, Unstandby:
+		return fmt.Sprintf("%s %s (%s)", a.Verb, a.Instance, a.Node)
+	case Record:
+		return "record rotation " + a.Rotation.Run
+	case Surge:
+		return fmt.Sprintf("surge %s: one replica more, pod %s leaves first", a.Workload, a.Pod)
+	case Unsurge:
+		return fmt.Sprintf("unsurge %s: back to %d replicas, pod %s goes", a.Workload, a.To, a.Pod)
+	case CreateGroup:
+		return fmt.Sprintf("create managed node group %s as a copy of %s", a.Copy, a.Group)
+	case DeleteGroup:
+		return "delete managed node group " + a.Group
 	}
 	return fmt.Sprintf("%s node %s", a.Verb, a.Node)
 }

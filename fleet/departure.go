@@ -18,6 +18,7 @@ type Cause string
 const (
 	Rotation Cause = "rotation"
 	Drain    Cause = "drain"
+	Undo     Cause = "undo" // a run's own new node goes again, because the run is taken back
 )
 
 // Name is the node's name, else the instance's id: what a person would type.

@@ -13,12 +13,16 @@ import (
 
 // Snapshot is the fleet at one moment. Its slices are not shared with the observer: whoever gets a Snapshot may change it.
 type Snapshot struct {
-	Now       time.Time
-	Groups    []Group
-	Nodes     []Node
-	Pods      []Pod
-	Budgets   []Budget
-	Workloads []Workload
+	Now         time.Time
+	Groups      []Group
+	Nodes       []Node
+	Pods        []Pod
+	Budgets     []Budget
+	Workloads   []Workload
+	Rotations   []RotationRecord // runs that are not over, by name
+	Probes      []Probe          // what the run's health probes say
+	Stopped     *Pause           // the cluster-wide stop; nil when it is off
+	Unjournaled string           // why this cluster cannot hold rotation records; "" when it can
 }
 
 // Group returns the group of that name, or nil.
@@ -86,6 +90,26 @@ func (s *Snapshot) Budget(name string) *Budget {
 	return nil
 }
 
+// Workload returns what an owner wants, or nil when nobody says.
+func (s *Snapshot) Workload(o Owner) *Workload {
+	for i := range s.Workloads {
+		if s.Workloads[i].Owner == o {
+			return &s.Workloads[i]
+		}
+	}
+	return nil
+}
+
+// Rotation returns the record of a run, or nil.
+func (s *Snapshot) Rotation(run string) *RotationRecord {
+	for i := range s.Rotations {
+		if s.Rotations[i].Run == run {
+			return &s.Rotations[i]
+		}
+	}
+	return nil
+}
+
 // Clone copies the snapshot deep enough that changing the copy's groups, nodes, pods and budgets leaves the original alone.
 func (s Snapshot) Clone() Snapshot {
 	c := s
@@ -100,5 +124,7 @@ func (s Snapshot) Clone() Snapshot {
 	c.Pods = slices.Clone(s.Pods)
 	c.Budgets = slices.Clone(s.Budgets)
 	c.Workloads = slices.Clone(s.Workloads)
+	c.Rotations = slices.Clone(s.Rotations)
+	c.Probes = slices.Clone(s.Probes)
 	return c
 }

@@ -12,7 +12,7 @@ import (
 // it picks its victims without asking anybody and drains nothing.
 const AZRebalance = "AZRebalance"
 
-// Group is nodes that come from one place: for now an Auto Scaling group.
+// Group is nodes that come from one place: an Auto Scaling group, or an EKS managed node group with the Auto Scaling group under it.
 type Group struct {
 	Name              string
 	Min, Max, Desired int
@@ -22,6 +22,7 @@ type Group struct {
 	Instances         []Instance
 	Targets           []TargetGroup // load balancer target groups attached to the group
 	Mark              *GroupMark    // drover's own journal on the group; nil when no run has changed it
+	Managed           *Managed      // what EKS says of it; nil for a self-managed group
 	Trouble           string        // why the rest could not be read; such a group is listed and nothing else
 }
 
@@ -50,6 +51,18 @@ func (g Group) clone() Group {
 		g.Mark = &m
 	}
 	return g
+}
+
+// Managed is an EKS managed node group. Its Group's Name is the node group's; Auto Scaling is EKS's to use, not drover's.
+type Managed struct {
+	Cluster string
+	Scaling string // name of the Auto Scaling group under it
+	Status  string // ACTIVE, CREATING, UPDATING, DELETING, DEGRADED...
+	Version string // Kubernetes version and AMI release, as it is: 1.33 / 1.33.1-20260801
+	Latest  string // as it would be for a new group now
+	CopyOf  string // the group that this one was made to replace; "" otherwise
+	Run     string // the run that made it
+	Trouble string // EKS's own health issues, in a sentence
 }
 
 // Template names what an instance was or would be launched from: a launch template and a version number, or a launch configuration.
@@ -87,6 +100,7 @@ func (t Template) Fits(instanceType string) bool {
 const (
 	InService = "InService"
 	Pending   = "Pending"
+	OnStandby = "Standby"
 )
 
 // Instance is one machine of a group.
@@ -131,6 +145,8 @@ type TargetGroup struct {
 	ARN, Name string
 	Delay     time.Duration // deregistration delay: how long requests in flight may still finish
 	Warmup    time.Duration // health check interval: a new target is healthy after the first check that succeeds
+	IP        bool          // its targets are pods, by IP; otherwise instances
+	Loose     bool          // not attached to the Auto Scaling group: a controller in the cluster registers its targets
 }
 
 // Target is the state of one instance in one target group.

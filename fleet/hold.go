@@ -21,10 +21,3 @@ func (h Hold) For(now time.Time) string {
 	}
 	return fmt.Sprint(now.Sub(h.Since).Round(time.Second))
 }
-
-// Problem is a reason not to start: what, why, and what to do about it.
-type Problem struct {
-	Subject, Reason, Next string
-}
-
-func (p Problem) String() string { return p.Subject + ": " + p.Reason + "; " + p.Next }

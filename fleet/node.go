@@ -37,6 +37,7 @@ type Node struct {
 	HeldDown bool      // cluster-autoscaler's scale-down-disabled annotation is there, whoever set it
 	Excluded bool      // excluded from external load balancers by label, whoever set it
 	OutBy    string    // run that excluded it; empty when none did
+	Volumes  []string  // persistent volumes that are attached to it still
 }
 
 // Mark returns drover's taint on the node, or nil.

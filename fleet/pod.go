@@ -33,6 +33,31 @@ type Pod struct {
 	VolumeZones []string // zones its volumes can be used in; empty when anywhere
 	Unplaced    string   // the scheduler's words when it found no node
 	Refused     string   // why its eviction was refused a moment ago; not worth asking for again yet
+
+	Labels   map[string]string
+	Apart    []PodTerm // required pod anti-affinity: no pod that matches in the same domain
+	Together []PodTerm // required pod affinity: a pod that matches in the same domain
+	Spread   []Spread  // spread constraints that forbid (DoNotSchedule)
+	OwnDisk  bool      // has a volume that one node at a time may use
+	Local    string    // data that does not move with it (an emptyDir, a hostPath), for people; "" when it has none
+	IP       string
+	Targets  []Target // its own state, by IP, in each target group that knows it
+}
+
+// PodTerm is one term of an affinity between pods: other pods in these namespaces whose labels match, in one domain of a node label.
+type PodTerm struct {
+	Namespaces []string // never empty; "*" is all
+	Match      Term     // on pod labels
+	Topology   string   // node label, such as kubernetes.io/hostname
+}
+
+// Spread is a topology spread constraint that forbids.
+type Spread struct {
+	Topology    string
+	MaxSkew     int
+	MinDomains  int
+	Match       Term // on labels of pods in the same namespace
+	HonorTaints bool // nodeTaintsPolicy: Honor; otherwise tainted nodes count as domains too
 }
 
 // Owner is a workload that keeps pods running.
@@ -102,4 +127,22 @@ func (b *Budget) Never() bool { return b.Expected > 0 && b.Desired >= b.Expected
 type Workload struct {
 	Owner    Owner
 	Replicas int
+	Recreate bool       // its strategy forbids two pods at once
+	Scaler   *Scaler    // an autoscaler that sets Replicas
+	GitOps   string     // what keeps it as a repository says ("Argo CD", "Flux"); "" when nothing does
+	Surge    *SurgeMark // drover's own journal on it; nil when no run has given it one replica more
+}
+
+// Scaler is a HorizontalPodAutoscaler over a workload, or a KEDA object that made one.
+type Scaler struct {
+	Name     string // in the workload's namespace
+	Min, Max int
+}
+
+// SurgeMark is what a run writes on a workload, or on its autoscaler, together with the one replica more.
+type SurgeMark struct {
+	Run      string
+	Pod      string // UID of the pod that is to go
+	Replicas int    // before
+	Min, Max int    // the autoscaler's before; zeros without one
 }

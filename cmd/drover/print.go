@@ -159,7 +159,7 @@ type forecastDoc struct {
 	After   []string `json:"exceptions,omitempty"` // what would not be as before
 }
 
-func describe(p *evac.Plan, problems []fleet.Problem, place string) planDocument {
+func describe(p *evac.Plan, problems []fleet.Finding, place string) planDocument {
 	d := planDocument{
 		APIVersion: "drover.dev/v1alpha1", Kind: "Plan", Hash: p.Hash(), Run: p.Run, Place: place, Notes: p.Notes,
 		Groups: []groupDocument{}, Exits: []exitDocument{}, Moves: []moveDocument{}, Stays: []stayDocument{},

@@ -140,7 +140,7 @@ func parseSurge(s string) (evac.Surge, error) {
 }
 
 // prepareRotation connects, observes and plans.
-func (a *app) prepareRotation(ctx context.Context, groups []string, r *rotation) (*site, *evac.Plan, []fleet.Problem, error) {
+func (a *app) prepareRotation(ctx context.Context, groups []string, r *rotation) (*site, *evac.Plan, []fleet.Finding, error) {
 	slices.Sort(groups)
 	groups = slices.Compact(groups)
 	criterion, options, err := r.parse(time.Now())
@@ -220,7 +220,7 @@ func (a *app) rotate(ctx context.Context, groups []string, r *rotation) error {
 }
 
 // carryOut shows the plan, asks, and goes.
-func (a *app) carryOut(ctx context.Context, s *site, p *evac.Plan, problems []fleet.Problem, question string, groups []string, r *running) error {
+func (a *app) carryOut(ctx context.Context, s *site, p *evac.Plan, problems []fleet.Finding, question string, groups []string, r *running) error {
 	d := describe(p, problems, s.place)
 	planTable(a.err, &d)
 	if len(problems) > 0 || len(p.Forecast.Stuck) > 0 && !resumed(p) {
