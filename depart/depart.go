@@ -4,10 +4,8 @@
 package depart
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -52,75 +50,31 @@ func (c Criterion) Wants(g *fleet.Group, in *fleet.Instance, n *fleet.Node) (why
 		}
 		return "matches selector " + c.Words, true
 	}
-	why = OutdatedWhy(g, in)
+	why = g.Outdated(in)
 	return why, why != ""
 }
 
-// OutdatedWhy says in what an instance differs from what its group would launch today; "" when in nothing.
-//
-// Several templates are possible under a mixed instances policy. An override that names types speaks for those types only; one without
-// (attribute-based) speaks for any type. So an instance is current when some template that may launch its type is its own.
-func OutdatedWhy(g *fleet.Group, in *fleet.Instance) string {
-	var fitting []string
-	for _, w := range g.Wants {
-		if !w.Fits(in.Type) {
-			continue
-		}
-		if w.Same(in.Template) {
-			return ""
-		}
-		fitting = append(fitting, w.String())
-	}
-	if len(g.Wants) == 0 {
-		return ""
-	}
-	if len(fitting) == 0 {
-		return fmt.Sprintf("is a %s, and no override of the group launches that type any more", in.Type)
-	}
-	slices.Sort(fitting)
-	return fmt.Sprintf("runs %s, the group launches %s", in.Template, strings.Join(slices.Compact(fitting), " or "))
-}
-
-// Rotate returns the departures that replace the chosen nodes of the named groups, in the order of zone and id.
-//
-// A group that carries a run's mark is in the middle of that run. Its exits are then the nodes that the run has tainted: all of them are,
-// before desired is raised for the first time, so an untainted node of a raised group is a new one, as is any instance launched since the run
-// began. Whoever starts again after a crash goes on with the same set.
+// Rotate returns the departures that replace the chosen nodes of the named groups, in the order of zone and id. A group in the middle of a run
+// is not asked: what leaves it, the run's record says.
 func Rotate(s *fleet.Snapshot, groups []string, c Criterion) ([]fleet.Departure, error) {
 	var out []fleet.Departure
-	var begun time.Time
-	for _, name := range groups {
-		if g := s.Group(name); g != nil && g.Mark != nil {
-			begun = g.Mark.At
-		}
-	}
 	for _, name := range groups {
 		g := s.Group(name)
 		if g == nil {
 			return nil, fmt.Errorf("group %s: not found", name)
 		}
-		if g.Mark != nil && g.Mark.Criterion != string(c.Kind) {
-			return nil, fmt.Errorf("group %s: run %s is under way and was started for %q nodes, not %q; finish it with the same choice first", name, g.Mark.Run, g.Mark.Criterion, c.Kind)
-		}
-		if len(g.Wants) == 0 && c.Kind == Outdated {
+		if len(g.Wants) == 0 && g.Managed == nil && c.Kind == Outdated {
 			return nil, fmt.Errorf("group %s: has neither a launch template nor a launch configuration, so no node of it can be called outdated; choose with --all, --older-than or --selector", name)
 		}
-		out = append(out, rotateGroup(s, g, c, begun)...)
+		out = append(out, rotateGroup(s, g, c)...)
 	}
-	if len(out) == 0 && !underWay(s, groups) {
+	if len(out) == 0 {
 		return nil, fmt.Errorf("%w: %s", ErrNothing, explainNothing(s, groups, c))
 	}
 	return out, nil
 }
 
-// before tells whether an instance was surely launched before a moment; one that EC2 does not show yet was not.
-func before(in *fleet.Instance, at time.Time) bool {
-	return !in.Launched.IsZero() && in.Launched.Before(at)
-}
-
-// rotateGroup chooses among one group's instances. begun is when the run of another group in the same command began, or zero: a group that
-// is done with that run has only new nodes left.
-func rotateGroup(s *fleet.Snapshot, g *fleet.Group, c Criterion, begun time.Time) []fleet.Departure {
+func rotateGroup(s *fleet.Snapshot, g *fleet.Group, c Criterion) []fleet.Departure {
 	var out []fleet.Departure
 	for i := range g.Instances {
 		in := &g.Instances[i]
@@ -129,19 +83,6 @@ func rotateGroup(s *fleet.Snapshot, g *fleet.Group, c Criterion, begun time.Time
 		}
 		node := s.NodeOf(in.ID)
 		why, wanted := c.Wants(g, in, node)
-		if g.Mark != nil {
-			switch t := markOf(node); {
-			case t != nil && t.Value == g.Mark.Run:
-				why, wanted = cmp.Or(why, "marked by run "+g.Mark.Run), true
-				if wanted = c.Kind != Outdated || OutdatedWhy(g, in) != ""; !wanted {
-					continue // the group launches its template again: the run gives the node back
-				}
-			case !before(in, g.Mark.At) || g.Mark.Raised() && node != nil:
-				wanted = false
-			}
-		} else if !begun.IsZero() {
-			wanted = wanted && before(in, begun)
-		}
 		if !wanted {
 			continue
 		}
@@ -152,17 +93,6 @@ func rotateGroup(s *fleet.Snapshot, g *fleet.Group, c Criterion, begun time.Time
 		out = append(out, d)
 	}
 	return out
-}
-
-func markOf(n *fleet.Node) *fleet.Taint {
-	if n == nil {
-		return nil
-	}
-	return n.Mark()
-}
-
-func underWay(s *fleet.Snapshot, groups []string) bool {
-	return slices.ContainsFunc(groups, func(name string) bool { return s.Group(name).Mark != nil })
 }
 
 func explainNothing(s *fleet.Snapshot, groups []string, c Criterion) string {

@@ -39,7 +39,7 @@ func TestOutdated(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			g := fleet.Group{Wants: tc.wants}
-			if got := OutdatedWhy(&g, &fleet.Instance{Type: tc.typ, Template: tc.runs}); got != tc.why {
+			if got := g.Outdated(&fleet.Instance{Type: tc.typ, Template: tc.runs}); got != tc.why {
 				t.Errorf("%q, want %q", got, tc.why)
 			}
 		})
@@ -79,46 +79,6 @@ func TestRotateChooses(t *testing.T) {
 		if got := chosen(t, three(), c, "web"); got != want {
 			t.Errorf("%s: %q, want %q", c, got, want)
 		}
-	}
-}
-
-// A run under way goes on with the nodes it marked, and never takes up new ones.
-func TestRotateGoesOn(t *testing.T) {
-	raised := func() fleet.Snapshot {
-		s := three()
-		s.Groups[0].Mark = &fleet.GroupMark{Run: "r-1", At: now.Add(-30 * time.Minute), Criterion: "all", Desired: 3, From: 3, Set: 4, Left: 1, Surge: 1}
-		s.Nodes[0].Taints = []fleet.Taint{{Key: fleet.TaintKey, Value: "r-1", Effect: fleet.NoSchedule}}
-		return s
-	}
-	if got := chosen(t, raised(), Criterion{Kind: All}, "web"); got != "i-old" {
-		t.Errorf("raised: %q, want the marked one alone", got)
-	}
-	s := raised()
-	s.Groups[0].Mark.Set = 3 // journaled, nothing raised yet: whoever was there when it began
-	s.Nodes[0].Taints = nil
-	if got := chosen(t, s, Criterion{Kind: All}, "web"); got != "i-old" {
-		t.Errorf("journaled: %q", got)
-	}
-	s = raised()
-	s.Groups[0].Mark.Criterion = "outdated"
-	s.Groups[0].Wants = []fleet.Template{lt("lt-1", "1")} // rolled back: the old one is wanted again
-	if got := chosen(t, s, Criterion{Kind: Outdated}, "web"); got != "" {
-		t.Errorf("rolled back: %q, want none", got)
-	}
-	if got := chosen(t, raised(), Criterion{Kind: Outdated}, "web"); !strings.Contains(got, `run r-1 is under way and was started for "all" nodes`) {
-		t.Error(got)
-	}
-}
-
-// Of two groups in one command, one may be done with the run already: its nodes are all new.
-func TestRotateLeavesAFinishedGroupAlone(t *testing.T) {
-	s := three()
-	s.Groups = append(s.Groups, fleet.Group{Name: "api", Desired: 1, Wants: []fleet.Template{lt("lt-1", "2")},
-		Mark:      &fleet.GroupMark{Run: "r-1", At: now.Add(-2 * time.Hour), Criterion: "all", From: 1, Set: 2},
-		Instances: []fleet.Instance{{ID: "i-api", Lifecycle: fleet.InService}}})
-	s.Nodes = append(s.Nodes, fleet.Node{Name: "api", Instance: "i-api", Taints: []fleet.Taint{{Key: fleet.TaintKey, Value: "r-1"}}})
-	if got := chosen(t, s, Criterion{Kind: All}, "web", "api"); got != "i-api" {
-		t.Errorf("%q, want i-api alone: all of web was launched after the run began", got)
 	}
 }
 

@@ -187,12 +187,13 @@ func drive(t *testing.T, s fleet.Snapshot, o Options, remake bool, rng *rand.Ran
 	guard := watch(&s, p)
 	for range 5000 {
 		if remake {
-			if g := w.s.Group("web"); g.Mark == nil && len(w.out.Events) > 0 {
-				if _, err := depart.Rotate(&w.s, []string{"web"}, depart.Criterion{Kind: depart.Outdated}); err != nil {
-					return w // finished: nothing to rotate
-				}
+			r := Ongoing(&w.s, []string{"web"})
+			switch {
+			case r == nil && len(w.out.Events) > 0:
+				return w
+			case r != nil:
+				p, _ = Resume(&w.s, r)
 			}
-			p = rotation(t, &w.s, o)
 		}
 		step := Next(p, w.s)
 		if step.Diverged != "" {
@@ -315,7 +316,7 @@ func TestProblems(t *testing.T) {
 	}{
 		{"max too small", func(s *fleet.Snapshot) { s.Groups[0].Max = 7 }, "group web: max 7 is too small: desired 6 + surge 3 = 9; use --surge 1, or raise the group's max to 9"},
 		{"max without room", func(s *fleet.Snapshot) { s.Groups[0].Max = 6 }, "group web: max 6 is too small: desired 6 + surge 3 = 9; raise the group's max to 9"},
-		{"budget never allows", func(s *fleet.Snapshot) { s.Budgets[0].Desired = 6 }, "budget default/http: can never allow a disruption: it wants 6 healthy of the 6 pods it counts; lower minAvailable (or raise maxUnavailable), or run one replica more"},
+		{"budget never allows", func(s *fleet.Snapshot) { s.Budgets[1].Desired = 3 }, "budget default/store: can never allow a disruption: it wants 3 healthy of the 3 pods it counts, and a StatefulSet pod keeps its name, so its replacement cannot come first; lower minAvailable (or raise maxUnavailable), or run one replica more"},
 		{"two budgets", func(s *fleet.Snapshot) { s.Pods[0].Budgets = append(s.Pods[0].Budgets, "default/all") }, "pod default/http-0: is covered by 2 PodDisruptionBudgets (default/http, default/all); the eviction API refuses such pods always; leave one PodDisruptionBudget that selects it"},
 		{"nobody's pod", func(s *fleet.Snapshot) { s.Pods[0].Owner = fleet.Owner{} }, "pod default/http-0: has no controller: evicted, it is gone for good; delete it yourself, give it a controller, or pass --force"},
 		{"tolerates everything", func(s *fleet.Snapshot) { s.Pods[0].Tolerations = []fleet.Toleration{{Exists: true}} }, "pod default/http-0: tolerates every taint, so its replacement could come back to a node that is leaving, again and again; narrow the toleration of Deployment default/http"},

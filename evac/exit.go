@@ -3,6 +3,7 @@ package evac
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"drover.dev/fleet"
 )
@@ -12,7 +13,7 @@ import (
 func (v *tick) release() {
 	for i := range v.exits {
 		e := &v.exits[i]
-		if !e.Release || e.group == nil || len(e.pods) > 0 {
+		if !e.Release || e.group == nil || len(e.pods) > 0 || !v.mayGo(e) {
 			continue
 		}
 		if why := v.notYet(e); why != "" {
@@ -21,6 +22,7 @@ func (v *tick) release() {
 		}
 		v.exit(e)
 	}
+	v.dissolve()
 }
 
 // outOfService tells whether an exit has begun to leave its load balancers: it is no node to count on any more.
@@ -45,10 +47,13 @@ func works(e *exit) bool { return e.node != nil && e.node.Ready && e.in.Lifecycl
 // notYet says why an empty node has to stay: its group would have fewer working nodes than before the run, or its zone fewer than others.
 // Counting nodes that work, and not what desired says, keeps a group alive whose new instances never come.
 func (v *tick) notYet(e *exit) string {
+	if e.group.Managed != nil {
+		return v.managedStays(e)
+	}
 	if v.plan.Group(e.Group) == nil || e.group.Mark == nil {
 		return "" // a drain: the person who asked knows that the group shrinks
 	}
-	back := reckon(e.group, v.left(e.Group))
+	back := v.backTo(e.group)
 	if e.group.Desired-v.terminating(e.Group) <= back {
 		return fmt.Sprintf("desired is not above %d yet", back)
 	}
@@ -91,13 +96,7 @@ func (v *tick) workingWithout(e *exit) int {
 
 // terminating counts the terminations asked for in this tick.
 func (v *tick) terminating(group string) int {
-	n := 0
-	for _, a := range v.out.Actions {
-		if a.Verb == fleet.Terminate && a.Group == group {
-			n++
-		}
-	}
-	return n
+	return v.asked(fleet.Terminate, group) + v.asked(fleet.Standby, group)
 }
 
 // zoneFirst keeps the zones even, so that volumes find their zone and AZRebalance finds nothing to do when it is on again. It returns which exit
@@ -114,6 +113,9 @@ func (v *tick) zoneFirst(e *exit) string {
 		if x := &v.exits[i]; x.Group == e.Group && x.in != nil && !v.outOfService(x) && !v.noRoom[x.Instance] && b.mayLose(x.Zone) {
 			return fmt.Sprintf("node %s of zone %s goes first, so that the zones stay even", x.Name(), x.Zone)
 		}
+	}
+	if b.moving() || v.capacityComing() {
+		return "another node of zone " + e.Zone + " less now could leave the zones uneven; waits for those on their way"
 	}
 	return "" // nobody else can: uneven zones are better than standing still
 }
@@ -132,11 +134,31 @@ func (v *tick) exit(e *exit) {
 	if v.barrier(e) || v.resizing(e.Group) {
 		return
 	}
+	if why := stillAttached(e.node); why != "" {
+		v.hold("node "+e.Name(), "is empty; %s", why)
+		return
+	}
+	if e.group.Managed != nil {
+		v.emptied[e.Instance] = true
+		return
+	}
 	a := fleet.Action{Verb: fleet.Terminate, Instance: e.Instance, Group: e.Group, Why: "empty and out of every load balancer"}
+	if v.plan.Record.Bake > 0 && !v.plan.Back() && e.in.Lifecycle == fleet.InService {
+		a.Verb, a.Why = fleet.Standby, fmt.Sprintf("empty and out of every load balancer; kept for %s after the last one", v.plan.Record.Bake)
+	}
 	if e.node != nil {
 		a.Node, a.Expect.Empty = e.node.Name, true
 	}
 	v.do(a)
+}
+
+// stillAttached says which volumes an empty node still has; their pods wait for them elsewhere, and closing the machine under them is a forced
+// detachment. A node that is dead detaches nothing: there closing is what frees them.
+func stillAttached(n *fleet.Node) string {
+	if n == nil || !n.Ready || len(n.Volumes) == 0 {
+		return ""
+	}
+	return plural(len(n.Volumes), "volume is", "volumes are") + " still attached: " + strings.Join(n.Volumes, ", ")
 }
 
 // resizing tells whether this tick changes the group's desired capacity: a termination, which changes it too, then waits for the next.
@@ -174,16 +196,18 @@ func (v *tick) barrier(e *exit) bool {
 // and the last healthy target never goes.
 func (v *tick) needed(e *exit, arn string) string {
 	healthy := 0
-	for i := range e.group.Instances {
-		in := &e.group.Instances[i]
-		if in.ID == e.Instance || in.Leaving() || v.dropped(in.ID, arn) {
-			continue
-		}
-		switch in.Target(arn) {
-		case fleet.TargetHealthy:
-			healthy++
-		case fleet.TargetInitial:
-			return "new target " + in.ID + " is not healthy yet"
+	for i := range v.s.Groups { // several groups may share a target group
+		for j := range v.s.Groups[i].Instances {
+			in := &v.s.Groups[i].Instances[j]
+			if in.ID == e.Instance || in.Leaving() || v.dropped(in.ID, arn) {
+				continue
+			}
+			switch in.Target(arn) {
+			case fleet.TargetHealthy:
+				healthy++
+			case fleet.TargetInitial:
+				return "new target " + in.ID + " is not healthy yet"
+			}
 		}
 	}
 	if healthy == 0 && e.in.Target(arn) == fleet.TargetHealthy {

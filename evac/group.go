@@ -14,12 +14,25 @@ func (v *tick) capacity() {
 	for i := range v.plan.Groups {
 		gp := &v.plan.Groups[i]
 		g := v.s.Group(gp.Name)
-		if g.Mark == nil {
-			continue
+		switch {
+		case gp.Managed && !v.plan.Back():
+			v.duplicate(gp)
+		case g == nil || g.Mark == nil:
+		case v.plan.Back():
+			v.lower(g)
+		default:
+			v.resize(g)
+			v.welcome(g)
 		}
-		v.resize(g)
-		v.welcome(g)
 	}
+}
+
+// backTo is the desired capacity that a group returns to.
+func (v *tick) backTo(g *fleet.Group) int {
+	if v.plan.Back() {
+		return max(g.Mark.Desired, g.Min)
+	}
+	return reckon(g, v.left(g.Name))
 }
 
 // wanted is the desired capacity that the rest of the run needs: surge above the number to return to, but never more than there are exits
@@ -27,7 +40,7 @@ func (v *tick) capacity() {
 func (v *tick) wanted(g *fleet.Group) int {
 	left := v.left(g.Name)
 	back := reckon(g, left)
-	return max(g.Desired, min(back+g.Mark.Surge, back+left, g.Max))
+	return max(g.Desired, min(back+v.limit(g), back+left, g.Max))
 }
 
 // resize raises desired to what is wanted, journaled first. Somebody else's change of desired is journaled too, as soon as it is seen: the next
@@ -35,7 +48,7 @@ func (v *tick) wanted(g *fleet.Group) int {
 func (v *tick) resize(g *fleet.Group) {
 	left, want, m := v.left(g.Name), v.wanted(g), *g.Mark
 	back := reckon(g, left)
-	if need := min(back+m.Surge, back+left); need > g.Max {
+	if need := min(back+v.limit(g), back+left); need > g.Max {
 		v.hold("group "+g.Name, "wants desired %d, but max is now %d", need, g.Max)
 	}
 	if left == 0 || want == g.Desired && back == m.Desired {
@@ -153,20 +166,35 @@ func (v *tick) finish() {
 	if !v.closed() {
 		return
 	}
-	for i := range v.plan.Groups {
-		if g := v.s.Group(v.plan.Groups[i].Name); g.Mark != nil {
-			v.restore(g)
-		}
+	groups := v.journaled()
+	for _, g := range groups {
+		v.restore(g)
 	}
 	if len(v.out.Actions) > 0 || !v.settled() {
 		return
 	}
+	for _, g := range groups {
+		v.do(fleet.Action{Verb: fleet.Forget, Group: g.Name, Why: "everything is as it was"})
+	}
+	if len(v.out.Actions) > 0 {
+		return
+	}
+	if r := v.record(); r != nil {
+		v.mark("the run is over", func(m *fleet.Marks) { m.Ended = v.s.Now })
+		return
+	}
+	v.out.Done = true
+}
+
+// journaled are the plan's groups that carry its mark still.
+func (v *tick) journaled() []*fleet.Group {
+	var out []*fleet.Group
 	for i := range v.plan.Groups {
-		if g := v.s.Group(v.plan.Groups[i].Name); g.Mark != nil {
-			v.do(fleet.Action{Verb: fleet.Forget, Group: g.Name, Why: "everything is as it was"})
+		if g := v.s.Group(v.plan.Groups[i].Name); g != nil && g.Mark != nil {
+			out = append(out, g)
 		}
 	}
-	v.out.Done = len(v.out.Actions) == 0
+	return out
 }
 
 // closed waits until the run's own instances are gone from their groups.
@@ -174,6 +202,9 @@ func (v *tick) closed() bool {
 	all := true
 	for i := range v.plan.Groups {
 		g := v.s.Group(v.plan.Groups[i].Name)
+		if g == nil {
+			continue
+		}
 		for j := range g.Instances {
 			in := &g.Instances[j]
 			n := v.ix.nodeOf[in.ID]
@@ -203,7 +234,7 @@ func (v *tick) restore(g *fleet.Group) {
 			v.restoreNode(n)
 		}
 	}
-	if back := reckon(g, 0); g.Desired > back {
+	if back := v.backTo(g); g.Desired > back {
 		v.out.Exceptions = append(v.out.Exceptions, fmt.Sprintf("group %s: desired stays %d, before the run it was %d: AWS replaced a node that somebody else ended meanwhile; close one with drover drain --terminate NODE", g.Name, g.Desired, back))
 	}
 }

@@ -37,7 +37,7 @@ func (v *tick) move() {
 	if len(going) == 0 {
 		return
 	}
-	if v.harden() {
+	if v.harden() || v.beginMoving() {
 		return
 	}
 	for _, a := range v.openLanes(going) {
@@ -60,7 +60,7 @@ func (v *tick) holdShut(shut []*exit, unfit map[*exit]string) {
 func (v *tick) byProgress() []*exit {
 	var out []*exit
 	for i := range v.exits {
-		if len(v.exits[i].pods) > 0 {
+		if len(v.exits[i].pods) > 0 && v.mayGo(&v.exits[i]) {
 			out = append(out, &v.exits[i])
 		}
 	}
@@ -94,7 +94,13 @@ func (v *tick) placeAll(r *room, pods []*fleet.Pod) (why string) {
 func (v *tick) capacityComing() bool {
 	for i := range v.plan.Groups {
 		g := v.s.Group(v.plan.Groups[i].Name)
-		if g.Mark == nil && v.left(g.Name) == 0 {
+		if v.plan.Groups[i].Managed {
+			if v.copyComing(&v.plan.Groups[i]) {
+				return true
+			}
+			continue
+		}
+		if v.plan.Back() || g.Mark == nil && v.left(g.Name) == 0 {
 			continue // done with
 		}
 		if g.Mark == nil || v.wanted(g) > counted(g) {
@@ -150,8 +156,8 @@ func (v *tick) mayNot(p *fleet.Pod) string {
 	if p.Finished || v.moving[p.Ref.UID] {
 		return ""
 	}
-	if problems := podProblems(v.ix, p, v.plan.taint(), v.plan.Force); len(problems) > 0 {
-		return problems[0].Reason + "; " + problems[0].Next
+	if found := podFindings(v.ix, p, v.plan.taint(), v.plan.Force); len(found) > 0 {
+		return found[0].Reason + "; " + found[0].Next
 	}
 	return ""
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"drover.dev/fleet"
 )
@@ -36,26 +37,46 @@ func (s Step) Since(known []string) []string {
 // The order holds across all groups of the plan: first every group's prior values are journaled, then every old node is tainted, and only
 // then the first pod moves. So a pod that moves has no old node left to land on, and moves once.
 func Next(p Plan, s fleet.Snapshot) Step {
-	v := &tick{plan: &p, s: &s, ix: newIndex(&s), leaving: map[string]bool{}, isExit: map[string]bool{}, begun: map[string]bool{}, noRoom: map[string]bool{}, moving: map[string]bool{}, surged: map[fleet.Owner]bool{}}
+	v := &tick{plan: &p, s: &s, ix: newIndex(&s), leaving: map[string]bool{}, isExit: map[string]bool{}, begun: map[string]bool{}, noRoom: map[string]bool{}, moving: map[string]bool{}, surged: map[fleet.Owner]bool{}, emptied: map[string]bool{}}
+	v.look()
 	if v.out.Diverged = v.frame(); v.out.Diverged != "" {
 		return v.out
 	}
-	v.look()
 	for _, gp := range p.Groups {
-		if s.Group(gp.Name).Mark == nil {
+		if g := s.Group(gp.Name); g == nil || g.Mark == nil {
 			v.out.forgotten = append(v.out.forgotten, gp.Name)
 		}
+	}
+	if why, since := v.stopped(); why != "" {
+		v.out.Holds = []fleet.Hold{{Subject: v.subject(), Reason: why, Since: since}}
+		return v.out
 	}
 	if v.prepare(); len(v.out.Actions) > 0 {
 		return v.out
 	}
+	if p.Back() && !v.giveBack() {
+		return v.out
+	}
 	v.capacity()
-	v.move()
+	v.unsurgeGone(p.Back())
+	if v.watchCanary(); v.unhealthy() != "" {
+		v.hold(v.subject(), "%s; nothing moves until it is good again", v.unhealthy())
+	} else {
+		v.move()
+	}
 	v.release()
-	if len(v.out.Actions) == 0 && len(v.exits) == 0 {
+	if len(v.out.Actions) == 0 && len(v.exits) == 0 && v.baked() {
 		v.finish()
 	}
 	return v.out
+}
+
+// subject names the run, or the node of a drain.
+func (v *tick) subject() string {
+	if len(v.plan.Groups) == 0 && len(v.plan.Exits) == 1 {
+		return "node " + v.plan.Exits[0].Name()
+	}
+	return "run " + v.plan.Run
 }
 
 // tick is one call of Next.
@@ -66,6 +87,9 @@ type tick struct {
 	isExit  map[string]bool      // instances of the plan's exits
 	leaving map[string]bool      // their nodes
 	exits   []exit               // exits not done yet
+	parked  []exit               // exits in Standby, kept there until the run is sure
+	canary  string               // instance that alone may go now; "" when all may
+	emptied map[string]bool      // exits of managed groups that only wait for the rest of their group, by instance
 	noRoom  map[string]bool      // exits whose pods fit nowhere now, by instance
 	begun   map[string]bool      // exits that begin to leave service in this tick, by instance
 	moving  map[string]bool      // pods that the plan moves, by UID
@@ -92,22 +116,68 @@ func (v *tick) hold(subject, format string, args ...any) {
 	v.out.Holds = append(v.out.Holds, fleet.Hold{Subject: subject, Reason: fmt.Sprintf(format, args...)})
 }
 
-// frame checks that the world is still the one the plan was made for.
+// frame checks that the world is still the one the plan was made for, and that what the run does leads where it should.
 func (v *tick) frame() string {
 	for i := range v.plan.Groups {
 		gp := &v.plan.Groups[i]
 		g := v.s.Group(gp.Name)
 		switch {
+		case g == nil && gp.Managed:
+			continue // deleted at its end
 		case g == nil:
 			return fmt.Sprintf("group %s no longer exists: somebody deleted it while it was being rotated", gp.Name)
 		case g.Mark != nil && g.Mark.Run != v.plan.Run:
 			return fmt.Sprintf("group %s now carries the mark of run %s, this is run %s", g.Name, g.Mark.Run, v.plan.Run)
+		case v.plan.Back():
 		case !sameTemplates(g.Wants, gp.Wants):
-			return fmt.Sprintf("group %s now launches %s, the plan was made for %s: plan again", g.Name, printTemplates(g.Wants), printTemplates(gp.Wants))
+			return fmt.Sprintf("group %s now launches %s, the plan was made for %s; take it back with drover abort %s, then plan anew", g.Name, printTemplates(g.Wants), printTemplates(gp.Wants), g.Name)
+		default:
+			if why := v.circles(g); why != "" {
+				return why
+			}
+		}
+	}
+	if r := v.record(); r != nil && r.Intent == fleet.Back && !v.plan.Back() {
+		return "a person asked to take run " + r.Run + " back"
+	}
+	return v.twice()
+}
+
+// circles tells of a replacement that is itself outdated: the run would never end.
+func (v *tick) circles(g *fleet.Group) string {
+	if g.Mark == nil || g.Managed != nil {
+		return ""
+	}
+	for i := range g.Instances {
+		in := &g.Instances[i]
+		if v.isExit[in.ID] || in.Launched.IsZero() || in.Launched.Before(g.Mark.At) || in.Lifecycle != fleet.InService {
+			continue
+		}
+		if why := g.Outdated(in); why != "" {
+			return fmt.Sprintf("new instance %s of group %s is outdated itself (it %s): the run would go in circles", in.ID, g.Name, why)
 		}
 	}
 	return ""
 }
+
+// twice tells of a pod that came to a node after it was closed to pods: it moved once, and would move again.
+func (v *tick) twice() string {
+	r := v.record()
+	if r == nil || r.Marks.Moving.IsZero() || v.plan.Back() {
+		return ""
+	}
+	for i := range v.exits {
+		for _, p := range v.exits[i].pods {
+			if !v.moving[p.Ref.UID] && !p.Finished && p.Owner.Kind != "" && p.Created.After(r.Marks.Moving.Add(scheduling)) && !p.Tolerates(v.plan.taint()) {
+				return fmt.Sprintf("pod %s came to node %s after the node was closed to pods: it would move twice; who placed it there?", p.Ref, v.exits[i].Name())
+			}
+		}
+	}
+	return ""
+}
+
+// scheduling is how long after a taint the scheduler may still bind a pod by what it knew before.
+const scheduling = 15 * time.Second
 
 func sameTemplates(a, b []fleet.Template) bool { return printTemplates(a) == printTemplates(b) }
 
@@ -130,7 +200,7 @@ func (v *tick) look() {
 		planned[m.From]++
 		v.moving[m.Pod.UID] = true
 	}
-	for _, e := range v.plan.Exits {
+	for _, e := range v.chosen() {
 		at := v.ix.instance[e.Instance]
 		x := exit{Exit: e, node: v.ix.node[e.Node], group: at.group, in: at.in}
 		if x.node != nil && e.Instance != "" && x.node.Instance != e.Instance {
@@ -147,10 +217,23 @@ func (v *tick) look() {
 			x.pods = v.ix.movable(x.node)
 			x.moved = len(x.pods) < planned[x.node.Name]
 		}
-		if !x.done() {
+		switch {
+		case x.done():
+		case x.in != nil && x.in.Parked() && v.plan.Record.Bake > 0:
+			v.parked = append(v.parked, x)
+		default:
 			v.exits = append(v.exits, x)
 		}
 	}
+}
+
+// chosen are the plan's exits. On the way back it is the surplus of now: an instance that was being launched when the plan was made is part of
+// it by the time it is there.
+func (v *tick) chosen() []Exit {
+	if v.plan.Back() {
+		return surplus(v.ix, v.plan)
+	}
+	return v.plan.Exits
 }
 
 // done tells whether nothing is left to do for an exit.
@@ -172,11 +255,17 @@ func (v *tick) left(group string) int {
 	return n
 }
 
-// prepare journals, suspends and marks. Nothing else happens before all of it is visible.
+// prepare records, journals, suspends and marks. Nothing else happens before all of it is visible.
 func (v *tick) prepare() {
+	if v.recording(); len(v.out.Actions) > 0 {
+		return
+	}
 	for i := range v.plan.Groups {
 		gp := &v.plan.Groups[i]
 		g := v.s.Group(gp.Name)
+		if g == nil || gp.Managed || v.plan.Back() {
+			continue
+		}
 		left := v.left(g.Name)
 		if g.Mark == nil {
 			if left > 0 {
@@ -190,12 +279,54 @@ func (v *tick) prepare() {
 			}
 		}
 	}
-	if len(v.out.Actions) > 0 {
+	if len(v.out.Actions) > 0 || v.plan.Back() {
 		return
 	}
 	for i := range v.exits {
 		v.markExit(&v.exits[i])
 	}
+}
+
+// recording writes the run's record before anything else, again if somebody deleted it, and the moment at which the way back began.
+func (v *tick) recording() {
+	if len(v.plan.Groups) == 0 {
+		return
+	}
+	r := v.record()
+	switch {
+	case r == nil && (len(v.exits) > 0 || v.marked()):
+		v.mark("the plan and what was before, first", func(*fleet.Marks) {})
+	case r != nil && v.plan.Back() && r.Marks.Undoing.IsZero():
+		v.mark("the way back begins", func(m *fleet.Marks) { m.Undoing = v.s.Now })
+	}
+}
+
+// beginMoving writes down that every old node is closed to pods by now, before the first one moves.
+func (v *tick) beginMoving() bool {
+	r := v.record()
+	if r == nil || !r.Marks.Moving.IsZero() || v.plan.Back() {
+		return false
+	}
+	v.mark("every old node is closed to pods", func(m *fleet.Marks) { m.Moving = v.s.Now })
+	return true
+}
+
+// marked tells whether a group of the plan carries the run's mark.
+func (v *tick) marked() bool {
+	return slices.ContainsFunc(v.plan.Groups, func(gp GroupPlan) bool {
+		g := v.s.Group(gp.Name)
+		return g != nil && g.Mark != nil
+	})
+}
+
+// mark writes a moment into the run's record.
+func (v *tick) mark(why string, set func(*fleet.Marks)) {
+	r := v.plan.Record
+	if now := v.record(); now != nil {
+		r = *now
+	}
+	set(&r.Marks)
+	v.do(fleet.Action{Verb: fleet.Record, Rotation: &r, Why: why})
 }
 
 // markExit puts the run's taint on a node: soft at first where a replacement is to come, and never softer than it is, as when a person has

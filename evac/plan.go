@@ -30,8 +30,13 @@ type Plan struct {
 	Stays    []Stay
 	Notes    []string
 	Force    bool
+	Record   fleet.RotationRecord // of a rotation: written before its first change. Zero for a drain
+	Resumed  bool                 // an earlier process began this run
 	Forecast Forecast
 }
+
+// Back tells whether the plan takes its run back.
+func (p *Plan) Back() bool { return p.Record.Intent == fleet.Back }
 
 // GroupPlan is what a rotation changes on a group, and what it returns to.
 type GroupPlan struct {
@@ -41,7 +46,8 @@ type GroupPlan struct {
 	Max       int
 	Surge     int
 	Wants     []fleet.Template
-	Resumed   bool // an earlier process began this run
+	Managed   bool   // an EKS managed node group: replaced as a whole by a copy
+	Copy      string // the copy's name
 }
 
 // Exit is all that one departure needs.
@@ -65,12 +71,17 @@ type Stay struct {
 	Node, Why string
 }
 
-// Options are the choices of the person who asks for a plan.
+// Options are the choices of the person who asks for a new run.
 type Options struct {
-	Run       string // id of a new run; ignored where a group's mark already carries one
+	Run       string
+	Requester string
 	Criterion string
+	Words     string // the criterion as typed
 	Surge     Surge
-	Force     bool // evict pods that nobody will recreate
+	Force     bool          // evict pods that nobody will recreate
+	Canary    time.Duration // replace one node first, then watch it this long
+	Bake      time.Duration // keep old nodes in Standby this long
+	Probes    []string      // health probes as typed
 }
 
 // Surge is how many nodes above desired may exist at once: a number, a percentage of desired, or by default one per zone.
@@ -88,37 +99,60 @@ func (s Surge) Of(g *fleet.Group, exits int) int {
 	return max(1, min(n, exits))
 }
 
-// Make plans the departures. groups are those to rotate: a group whose exits are all done may still have to be restored. Problems are
-// reasons not to start; with any of them the plan must not be carried out.
+// Make plans departures, as a new run when groups are given. With a finding that blocks, the plan must not be carried out.
 func Make(s *fleet.Snapshot, groups []string, departures []fleet.Departure, o Options) (Plan, []fleet.Finding) {
 	p := Plan{Run: o.Run, At: s.Now, Force: o.Force}
 	ix := newIndex(s)
-	var problems []fleet.Finding
+	var findings []fleet.Finding
 	for _, name := range groups {
-		m := s.Group(name).Mark
-		if m == nil {
-			continue
-		}
-		if p.Run != o.Run && p.Run != m.Run {
-			problems = append(problems, fleet.Finding{Subject: "group " + name, Reason: fmt.Sprintf("is in the middle of run %s, another group of this command in run %s", m.Run, p.Run), Next: "finish them one by one: drover rotate " + name})
-		}
-		p.Run, p.At = m.Run, m.At
-		if o.Surge != (Surge{}) && o.Surge.Of(s.Group(name), len(departures)) != m.Surge {
-			p.Notes = append(p.Notes, fmt.Sprintf("group %s: surge stays %d, as this run was approved; --surge counts for new runs", name, m.Surge))
-		}
-	}
-	for _, name := range groups {
-		g, pr := planGroup(s.Group(name), departures, o)
-		p.Groups = append(p.Groups, g)
-		problems = append(problems, pr...)
+		g := s.Group(name)
+		findings = append(findings, notFree(s, g)...)
+		gp, found := planGroup(g, departures, o)
+		p.Groups = append(p.Groups, gp)
+		findings = append(findings, found...)
 	}
 	p.Exits = orderExits(ix, departures)
-	problems = append(problems, p.planPods(ix)...)
-	problems = append(problems, otherRuns(ix, &p)...)
-	if len(problems) == 0 {
-		p.Forecast = Preview(p, *s)
+	findings = append(findings, p.planPods(ix)...)
+	findings = append(findings, otherRuns(ix, &p)...)
+	if len(groups) > 0 {
+		p.Record = newRecord(s, &p, o)
+		findings = append(findings, journalMissing(s)...)
 	}
-	return p, problems
+	if !Blocked(findings) {
+		p.Forecast = Preview(p, *s)
+		p.Record.Forecast = p.Forecast.Took
+	}
+	p.Record.Hash = p.Hash()
+	return p, findings
+}
+
+// Blocked tells whether a plan with these findings must not be carried out.
+func Blocked(findings []fleet.Finding) bool {
+	return slices.ContainsFunc(findings, func(f fleet.Finding) bool { return f.Blocks })
+}
+
+// notFree finds the run that a group is in the middle of.
+func notFree(s *fleet.Snapshot, g *fleet.Group) []fleet.Finding {
+	run := ""
+	for i := range s.Rotations {
+		if s.Rotations[i].Has(g.Name) {
+			run = s.Rotations[i].Run
+		}
+	}
+	if run == "" && g.Mark != nil {
+		run = g.Mark.Run
+	}
+	if run == "" {
+		return nil
+	}
+	return []fleet.Finding{finding(runUnderWay, "group "+g.Name, "is in the middle of run %s", run).next("finish that run with drover rotate %s, or take it back with drover abort %s", g.Name, g.Name)}
+}
+
+func journalMissing(s *fleet.Snapshot) []fleet.Finding {
+	if s.Unjournaled == "" {
+		return nil
+	}
+	return []fleet.Finding{finding(noJournal, "cluster", "%s", s.Unjournaled).next("install them: drover install")}
 }
 
 func planGroup(g *fleet.Group, departures []fleet.Departure, o Options) (GroupPlan, []fleet.Finding) {
@@ -128,25 +162,24 @@ func planGroup(g *fleet.Group, departures []fleet.Departure, o Options) (GroupPl
 			exits++
 		}
 	}
-	gp := GroupPlan{Name: g.Name, Criterion: o.Criterion, Desired: g.Desired, Max: g.Max, Surge: o.Surge.Of(g, exits), Wants: g.Wants}
-	if m := g.Mark; m != nil {
-		gp.Resumed, gp.Desired, gp.Surge = true, m.Desired, m.Surge
-		return gp, nil // as it was approved: another surge now would be another plan
+	gp := GroupPlan{Name: g.Name, Criterion: o.Criterion, Desired: g.Desired, Max: g.Max, Surge: o.Surge.Of(g, exits), Wants: g.Wants, Managed: g.Managed != nil}
+	var findings []fleet.Finding
+	if exits == 0 {
+		return gp, nil
 	}
-	var problems []fleet.Finding
+	if gp.Managed {
+		gp.Copy = copyName(g.Name, o.Run)
+		return gp, managedFindings(g, o)
+	}
 	for i := range g.Instances {
-		if in := &g.Instances[i]; exits > 0 && strings.Contains(in.Lifecycle, "Standby") {
-			problems = append(problems, fleet.Finding{Subject: "instance " + in.ID, Reason: "is in Standby: group " + g.Name + " does not count it, and drover could not tell when it is wanted again", Next: "put it back into service or end it first"})
+		if in := &g.Instances[i]; strings.Contains(in.Lifecycle, "Standby") {
+			findings = append(findings, finding(standby, "instance "+in.ID, "is in Standby: group %s does not count it, and drover could not tell when it is wanted again", g.Name).next("put it back into service or end it first"))
 		}
 	}
-	if need := g.Desired + gp.Surge; exits > 0 && need > g.Max {
-		problems = append(problems, fleet.Finding{
-			Subject: "group " + g.Name,
-			Reason:  fmt.Sprintf("max %d is too small: desired %d + surge %d = %d", g.Max, g.Desired, gp.Surge, need),
-			Next:    surgeAdvice(g, need),
-		})
+	if need := g.Desired + gp.Surge; need > g.Max {
+		findings = append(findings, finding(maxTooSmall, "group "+g.Name, "max %d is too small: desired %d + surge %d = %d", g.Max, g.Desired, gp.Surge, need).next("%s", surgeAdvice(g, need)))
 	}
-	return gp, problems
+	return gp, findings
 }
 
 func surgeAdvice(g *fleet.Group, need int) string {
@@ -196,7 +229,7 @@ func (p *Plan) taint() fleet.Taint {
 
 // planPods lists what moves and what stays, and finds the pods that never could.
 func (p *Plan) planPods(ix *index) []fleet.Finding {
-	var problems []fleet.Finding
+	var findings []fleet.Finding
 	for _, e := range p.Exits {
 		if e.Node == "" {
 			p.Notes = append(p.Notes, fmt.Sprintf("instance %s never registered as a node: nothing to move, it is only closed", e.Instance))
@@ -207,49 +240,50 @@ func (p *Plan) planPods(ix *index) []fleet.Finding {
 				p.Stays = append(p.Stays, Stay{Pod: pod.Ref, Node: e.Node, Why: why})
 				continue
 			}
-			move := Move{Pod: pod.Ref, Owner: pod.Owner, From: e.Node, Lane: laneOf(pod).String()}
-			switch {
-			case pod.Finished:
-				move.Why = "finished: removed with its node"
-			case ix.single(pod):
-				move.Why = "single replica: its replacement comes first"
-			}
-			problems = append(problems, podProblems(ix, pod, p.taint(), p.Force)...)
-			p.Moves = append(p.Moves, move)
+			p.Moves = append(p.Moves, Move{Pod: pod.Ref, Owner: pod.Owner, From: e.Node, Lane: laneOf(pod).String(), Why: ix.remark(pod)})
+			findings = append(findings, podFindings(ix, pod, p.taint(), p.Force)...)
 		}
 	}
-	return dedupe(problems)
+	return dedupe(findings)
 }
 
-// podProblems says why a pod could never be moved.
-func podProblems(ix *index, pod *fleet.Pod, taint fleet.Taint, force bool) []fleet.Finding {
+// remark is what is worth knowing about a pod's move; usually nothing.
+func (ix *index) remark(p *fleet.Pod) string {
+	if p.Finished {
+		return "finished: removed with its node"
+	}
+	if !ix.unmissable(p) {
+		return ""
+	}
+	if why := ix.whyNoSurge(p); why != "" {
+		return "single replica: not served while it moves, because " + why
+	}
+	return "its replacement comes first"
+}
+
+// podFindings says why a pod could never be moved.
+func podFindings(ix *index, pod *fleet.Pod, taint fleet.Taint, force bool) []fleet.Finding {
 	subject := "pod " + pod.Ref.String()
 	switch {
 	case pod.Finished:
 		return nil
 	case len(pod.Budgets) > 1:
-		return []fleet.Finding{{
-			Subject: subject, Reason: "is covered by " + fmt.Sprint(len(pod.Budgets)) + " PodDisruptionBudgets (" + strings.Join(pod.Budgets, ", ") + "); the eviction API refuses such pods always",
-			Next: "leave one PodDisruptionBudget that selects it",
-		}}
+		return []fleet.Finding{finding(twoBudgets, subject, "is covered by %d PodDisruptionBudgets (%s); the eviction API refuses such pods always", len(pod.Budgets), strings.Join(pod.Budgets, ", ")).
+			next("leave one PodDisruptionBudget that selects it")}
 	case pod.Owner.Kind == "" && !force:
-		return []fleet.Finding{{
-			Subject: subject, Reason: "has no controller: evicted, it is gone for good",
-			Next: "delete it yourself, give it a controller, or pass --force",
-		}}
+		return []fleet.Finding{finding(noController, subject, "has no controller: evicted, it is gone for good").next("delete it yourself, give it a controller, or pass --force")}
 	case pod.Tolerates(taint):
-		return []fleet.Finding{{
-			Subject: subject, Reason: "tolerates every taint, so its replacement could come back to a node that is leaving, again and again",
-			Next: "narrow the toleration of " + pod.Owner.String(),
-		}}
+		return []fleet.Finding{finding(toleratesAll, subject, "tolerates every taint, so its replacement could come back to a node that is leaving, again and again").
+			next("narrow the toleration of %s", pod.Owner)}
 	}
 	if len(pod.Budgets) == 1 {
-		if b := ix.budget[pod.Budgets[0]]; b != nil && b.Never() {
-			return []fleet.Finding{{
-				Subject: "budget " + b.Name,
-				Reason:  fmt.Sprintf("can never allow a disruption: it wants %d healthy of the %d pods it counts", b.Desired, b.Expected),
-				Next:    "lower minAvailable (or raise maxUnavailable), or run one replica more",
-			}}
+		b := ix.budget[pod.Budgets[0]]
+		if b == nil || !b.Never() {
+			return nil
+		}
+		if why := ix.whyNoSurge(pod); why != "" {
+			return []fleet.Finding{finding(budgetNever, "budget "+b.Name, "can never allow a disruption: it wants %d healthy of the %d pods it counts, and %s", b.Desired, b.Expected, why).
+				next("lower minAvailable (or raise maxUnavailable), or run one replica more")}
 		}
 	}
 	return nil
@@ -270,22 +304,19 @@ func otherRuns(ix *index, p *Plan) []fleet.Finding {
 			p.Notes = append(p.Notes, fmt.Sprintf("node %s was drained by hand before (%s): this run takes it over", n.Name, run))
 			continue
 		}
-		out = append(out, fleet.Finding{
-			Subject: "node " + n.Name, Reason: "is leaving with run " + run + " of group " + ix.s.Groups[i].Name,
-			Next: "finish that run first: drover rotate " + ix.s.Groups[i].Name,
-		})
+		out = append(out, finding(runUnderWay, "node "+n.Name, "is leaving with run %s of group %s", run, ix.s.Groups[i].Name).next("finish that run first: drover rotate %s", ix.s.Groups[i].Name))
 	}
 	return out
 }
 
+// dedupe keeps the first of equal findings: one budget is found once, not once per pod.
 func dedupe(in []fleet.Finding) []fleet.Finding {
-	var out []fleet.Finding
-	for _, p := range in {
-		if !slices.Contains(out, p) {
-			out = append(out, p)
-		}
-	}
-	return out
+	seen := map[fleet.Finding]bool{}
+	return slices.DeleteFunc(in, func(f fleet.Finding) bool {
+		was := seen[f]
+		seen[f] = true
+		return was
+	})
 }
 
 // Group returns the plan for a group, or nil.

@@ -220,6 +220,21 @@ func (w *preview) act(a fleet.Action) bool {
 		}
 	case fleet.Evict:
 		w.evict(a)
+	case fleet.Record:
+		w.remember(a.Rotation)
+	case fleet.Standby:
+		w.after(closeTime, func() { w.lifecycle(a, fleet.OnStandby) })
+	case fleet.Unstandby:
+		w.after(closeTime, func() { w.lifecycle(a, fleet.InService) })
+	case fleet.Register:
+		w.register(a.Group, a.Instance, a.Target)
+	case fleet.CreateGroup:
+		for range a.To {
+			w.launch(a.Copy)
+		}
+		w.after(w.boot[a.Group], func() { w.s.Group(a.Copy).Managed.Status = active })
+	case fleet.DeleteGroup:
+		w.after(closeTime, func() { w.dissolve(a.Group) })
 	case fleet.Surge:
 		w.surge(a)
 	case fleet.Unsurge:
@@ -265,25 +280,28 @@ func (w *preview) arrive(group, id string) {
 	}
 	in.Lifecycle = fleet.InService
 	node := fleet.Node{Name: id, Instance: id, Zone: in.Zone, Created: w.s.Now, Changed: w.s.Now, Ready: true}
-	for i := range g.Instances {
-		other := w.s.NodeOf(g.Instances[i].ID)
-		if other != nil && (node.Room.Pods == 0 || g.Instances[i].Zone == in.Zone) {
+	like := g // a copied group has no node of its own yet
+	if g.Managed != nil && w.s.Group(g.Managed.CopyOf) != nil {
+		like = w.s.Group(g.Managed.CopyOf)
+	}
+	for i := range like.Instances {
+		other := w.s.NodeOf(like.Instances[i].ID)
+		if other != nil && (node.Room.Pods == 0 || like.Instances[i].Zone == in.Zone) {
 			node.Labels, node.Room = other.Labels, other.Room
 			node.Taints = slices.DeleteFunc(slices.Clone(other.Taints), func(t fleet.Taint) bool { return t.Key == fleet.TaintKey || t.StartUp() })
-			in.Type = g.Instances[i].Type
+			in.Type = like.Instances[i].Type
 		}
 	}
 	for i := range w.s.Pods { // every node of the group carries the same DaemonSet pods
 		p := w.s.Pods[i]
-		if n := w.s.Node(p.Node); p.Owner.Kind == "DaemonSet" && n != nil && g.Instance(n.Instance) != nil && !w.has(id, p.Owner) {
+		if n := w.s.Node(p.Node); p.Owner.Kind == "DaemonSet" && n != nil && like.Instance(n.Instance) != nil && !w.has(id, p.Owner) {
 			p.Node, p.Ref.UID = id, fmt.Sprintf("%s-%s", p.Ref.UID, id)
 			w.s.Pods = append(w.s.Pods, p)
 		}
 	}
 	w.s.Nodes = append(w.s.Nodes, node)
 	for _, tg := range g.Targets {
-		in.Targets = append(in.Targets, fleet.Target{Group: tg.ARN, State: fleet.TargetInitial})
-		w.after(tg.Warmup, func() { w.target(group, id, tg.ARN, fleet.TargetHealthy) })
+		w.register(group, id, tg.ARN)
 	}
 }
 
@@ -313,6 +331,51 @@ func (w *preview) evict(a fleet.Action) {
 	if !p.Finished {
 		w.out.Moves[p.Owner.String()]++
 	}
+}
+
+// remember lets the clock reach the moments that a record's marks are about.
+func (w *preview) remember(r *fleet.RotationRecord) {
+	for _, wait := range []time.Duration{r.Canary, r.Bake, noLaunch} {
+		if wait > 0 {
+			w.after(wait, func() {})
+		}
+	}
+}
+
+// lifecycle ends a change of an instance's state. Back in service it is registered with its load balancers again.
+func (w *preview) lifecycle(a fleet.Action, state string) {
+	g := w.s.Group(a.Group)
+	in := g.Instance(a.Instance)
+	if in == nil {
+		return
+	}
+	in.Lifecycle, in.Targets = state, nil
+	if state != fleet.InService {
+		return
+	}
+	for _, tg := range g.Targets {
+		w.register(a.Group, a.Instance, tg.ARN)
+	}
+}
+
+// register makes an instance a target that becomes healthy.
+func (w *preview) register(group, instance, arn string) {
+	warmup := time.Duration(0)
+	for _, tg := range w.s.Group(group).Targets {
+		if tg.ARN == arn {
+			warmup = tg.Warmup
+		}
+	}
+	w.target(group, instance, arn, fleet.TargetInitial)
+	w.after(warmup, func() { w.target(group, instance, arn, fleet.TargetHealthy) })
+}
+
+// dissolve ends a managed node group with its nodes.
+func (w *preview) dissolve(group string) {
+	for _, in := range slices.Clone(w.s.Group(group).Instances) {
+		w.remove(fleet.Action{Group: group, Instance: in.ID, Node: nameOf(w.s.NodeOf(in.ID), &in)})
+	}
+	w.s.Groups = slices.DeleteFunc(w.s.Groups, func(g fleet.Group) bool { return g.Name == group })
 }
 
 // surge adds the one pod more.

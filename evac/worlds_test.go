@@ -143,7 +143,7 @@ func TestDeadNodeLeaves(t *testing.T) {
 	}
 	p := rotation(t, &s, Options{})
 	var closing []string
-	for range 8 { // journal, suspend, taint, raise, exclude, deregister
+	for range 12 { // record, journal, suspend, taint, raise, exclude, deregister
 		for _, a := range Next(p, s).Actions {
 			Assume(&s, a)
 			if a.Verb == fleet.Deregister || a.Verb == fleet.Terminate {

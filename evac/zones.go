@@ -19,7 +19,7 @@ type balance struct {
 }
 
 func (v *tick) balance(g *fleet.Group) balance {
-	b := balance{zones: g.Zones, count: byZone(g), going: map[string]int{}, exits: map[string]int{}, back: reckon(g, v.left(g.Name)), surge: g.Mark.Surge}
+	b := balance{zones: g.Zones, count: byZone(g), going: map[string]int{}, exits: map[string]int{}, back: reckon(g, v.left(g.Name)), surge: v.limit(g)}
 	for i := range v.exits {
 		x := &v.exits[i]
 		switch {
@@ -51,6 +51,16 @@ func (b balance) mayLose(zone string) bool {
 	after.exits[zone]--
 	after.going[zone]++
 	return after.withstands(map[string]bool{})
+}
+
+// moving tells whether machines are on their way out: what may go next is clearer when they are gone.
+func (b balance) moving() bool {
+	for _, n := range b.going {
+		if n > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // share is the most instances that a zone may have in the end.

@@ -6,9 +6,10 @@ type Departure struct {
 	Instance string
 	Group    string // empty for a node of no group
 	Cause    Cause
-	Why      string // in words and figures
-	Replace  bool   // a replacement takes its place first
-	Release  bool   // the machine is to be closed when empty
+	Why      string   // in words and figures
+	Replace  bool     // a replacement takes its place first
+	Release  bool     // the machine is to be closed when empty
+	Targets  []string // ARNs of the target groups it was registered in when the departure was planned
 }
 
 // Cause is the kind of reason.

@@ -50,6 +50,10 @@ func (g Group) clone() Group {
 		m.Suspended = slices.Clone(m.Suspended)
 		g.Mark = &m
 	}
+	if g.Managed != nil {
+		m := *g.Managed
+		g.Managed = &m
+	}
 	return g
 }
 
@@ -96,6 +100,34 @@ func (t Template) Fits(instanceType string) bool {
 	return len(t.Types) == 0 || slices.Contains(t.Types, instanceType)
 }
 
+// Outdated says in what an instance differs from what its group would launch today; "" when in nothing.
+//
+// Several templates are possible under a mixed instances policy. An override that names types speaks for those types only; one without
+// (attribute-based) speaks for any type. So an instance is current when some template that may launch its type is its own.
+func (g *Group) Outdated(in *Instance) string {
+	if m := g.Managed; m != nil && m.Version != m.Latest {
+		return fmt.Sprintf("runs %s, a managed node group made now would run %s", m.Version, m.Latest)
+	}
+	var fitting []string
+	for _, w := range g.Wants {
+		if !w.Fits(in.Type) {
+			continue
+		}
+		if w.Same(in.Template) {
+			return ""
+		}
+		fitting = append(fitting, w.String())
+	}
+	if len(g.Wants) == 0 {
+		return ""
+	}
+	if len(fitting) == 0 {
+		return fmt.Sprintf("is a %s, and no override of the group launches that type any more", in.Type)
+	}
+	slices.Sort(fitting)
+	return fmt.Sprintf("runs %s, the group launches %s", in.Template, strings.Join(slices.Compact(fitting), " or "))
+}
+
 // Lifecycle states of a group's member, in AWS's words.
 const (
 	InService = "InService"
@@ -121,6 +153,9 @@ func (i *Instance) Leaving() bool {
 func (i *Instance) Counted() bool {
 	return i.Lifecycle == InService || strings.HasPrefix(i.Lifecycle, Pending)
 }
+
+// Parked tells whether the instance is in Standby, or on its way there.
+func (i *Instance) Parked() bool { return i.Lifecycle == OnStandby || i.Lifecycle == "EnteringStandby" }
 
 // Target returns the instance's state in a target group; TargetUnused when it is not registered there.
 func (i *Instance) Target(group string) string {

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -36,6 +37,12 @@ type GroupRecord struct {
 	Surge             int
 	Suspended         []string
 	Wants             []Template
+	Managed           bool
+}
+
+// Has tells whether the run is about a group.
+func (r RotationRecord) Has(group string) bool {
+	return slices.ContainsFunc(r.Groups, func(g GroupRecord) bool { return g.Name == group })
 }
 
 // Intent is what a run is for.
