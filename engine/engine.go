@@ -20,6 +20,9 @@ import (
 type Cloud interface {
 	Groups(ctx context.Context, names []string) ([]fleet.Group, error)
 	Act(ctx context.Context, a fleet.Action) error
+
+	// Targets returns the state of every target that is registered by IP, and the target groups that hold them.
+	Targets(ctx context.Context) (map[string][]fleet.Target, []fleet.TargetGroup, error)
 }
 
 // Cluster is the hand on nodes and pods. Observe fills the snapshot's Kubernetes half; Changed is readable after something in it changed;
@@ -29,6 +32,15 @@ type Cluster interface {
 	Confirm(ctx context.Context, a fleet.Action) error
 	Act(ctx context.Context, a fleet.Action) error
 	Changed() <-chan struct{}
+
+	// Publish writes how far a run is where people look. An error of it stops nothing.
+	Publish(ctx context.Context, p fleet.Progress) error
+}
+
+// Prober is a health probe: what tells a run that those who use the workloads notice something.
+type Prober interface {
+	Name() string
+	Ask(ctx context.Context) (healthy bool, why string)
 }
 
 // Engine drives one plan through one fleet.
@@ -45,6 +57,11 @@ type Engine struct {
 
 	// CloudEvery is how often the cloud is asked while nothing happens: it sends no events that drover hears yet.
 	CloudEvery time.Duration
+
+	Probes []Prober
+
+	// AtOnce is how many actions may be in flight; zero for the usual number. With 1 they come in the order in which they were decided.
+	AtOnce int
 }
 
 // Note is something that happened, for the journal that people read.
@@ -67,6 +84,10 @@ const (
 	retryMax  = 30 * time.Second
 	noteAfter = 4 * time.Second // a hold shorter than this is not worth a line
 	noteAgain = 30 * time.Second
+
+	publishEvery = 2 * time.Second
+	probeEvery   = 10 * time.Second
+	probeWithin  = 5 * time.Second
 )
 
 // Observe returns the fleet as it is now.
@@ -80,7 +101,36 @@ func (e *Engine) Observe(ctx context.Context) (fleet.Snapshot, error) {
 	if err := e.Cluster.Observe(ctx, &s); err != nil {
 		return s, fmt.Errorf("observe cluster: %w", err)
 	}
+	targets, err := e.askTargets(ctx)
+	if err != nil {
+		return s, err
+	}
+	place(targets, s.Pods)
 	return s, nil
+}
+
+// askTargets asks for the targets that are pods, unless no group is observed.
+func (e *Engine) askTargets(ctx context.Context) (map[string][]fleet.Target, error) {
+	if len(e.Groups) == 0 && !e.AllGroups {
+		return nil, nil
+	}
+	targets, _, err := e.Cloud.Targets(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("observe targets by IP: %w", err)
+	}
+	return targets, nil
+}
+
+// place puts the targets that are registered by IP on their pods.
+func place(targets map[string][]fleet.Target, pods []fleet.Pod) {
+	if len(targets) == 0 {
+		return
+	}
+	for i := range pods {
+		if p := &pods[i]; p.IP != "" && !p.Finished {
+			p.Targets = targets[p.IP]
+		}
+	}
 }
 
 func (e *Engine) askCloud(ctx context.Context) ([]fleet.Group, error) {
@@ -94,32 +144,66 @@ func (e *Engine) askCloud(ctx context.Context) ([]fleet.Group, error) {
 	return groups, nil
 }
 
-// Run carries the plan out and returns what could not be put back, if anything. It ends when the plan is done, when the world leaves the
-// plan's frame (ErrDiverged), on a fleet.Fatal error, or with the context.
-func (e *Engine) Run(ctx context.Context, p evac.Plan) (exceptions []string, err error) {
-	r := &run{Engine: e, plan: p, backoff: map[string]*backoff{}, holds: map[string]*standing{}}
+// Ledger is what a run came to.
+type Ledger struct {
+	Nodes      int // that were to go
+	Pods       int // that were to move
+	Moved      int // moves done; as many as pods when each moved once
+	Exceptions []string
+	Forecast   time.Duration
+	Bound      time.Duration // no plan could be faster
+	Took       time.Duration // from the run's begin, by whichever process
+}
+
+// Run carries the plan out. It ends when the plan is done, when the world leaves the plan's frame (ErrDiverged), on a fleet.Fatal error, or
+// with the context.
+func (e *Engine) Run(ctx context.Context, p evac.Plan) (Ledger, error) {
+	r := e.Begin(p)
 	for {
-		wait, done, err := r.tick(ctx)
+		wait, done, err := r.Tick(ctx)
 		if err != nil {
-			return nil, err
+			return r.Ledger(), err
 		}
 		if done {
-			return r.exceptions, nil
+			return r.Ledger(), nil
 		}
 		if err := r.sleep(ctx, wait); err != nil {
-			return nil, err
+			return r.Ledger(), err
 		}
 	}
 }
 
-// run is the state of one Run: nothing in it is needed to go on after a crash.
-type run struct {
+// Begin returns a run of the plan that has done nothing yet.
+func (e *Engine) Begin(p evac.Plan) *Run {
+	return &Run{
+		Engine: e, plan: p, backoff: map[string]*backoff{}, holds: map[string]*standing{}, moved: p.Record.Moved, exceptions: p.Record.Exceptions,
+		probes: make([]fleet.Probe, len(e.Probes)),
+	}
+}
+
+// Ledger says what the run has come to so far.
+func (r *Run) Ledger() Ledger {
+	l := Ledger{Nodes: len(r.plan.Exits), Pods: len(r.plan.Moves), Moved: r.moved, Exceptions: r.exceptions, Forecast: r.plan.Forecast.Took, Bound: r.plan.Forecast.Bound, Took: r.Now().Sub(r.plan.At)}
+	if rec := r.plan.Record; rec.Run != "" && !r.plan.Back() {
+		l.Nodes, l.Pods = len(rec.Exits), rec.Moves
+	}
+	return l
+}
+
+// Run is one plan being carried out. Nothing in it is needed to go on after a crash.
+type Run struct {
 	*Engine
 	plan       evac.Plan
 	assumed    []assumption
 	backoff    map[string]*backoff
 	holds      map[string]*standing // by subject
 	groups     []fleet.Group
+	targets    map[string][]fleet.Target
+	probes     []fleet.Probe
+	probedAt   time.Time
+	published  string // what was published last
+	publishAt  time.Time
+	moved      int
 	cloudAt    time.Time // when groups were observed; zero to ask again at once
 	exceptions []string
 	trouble    int // observations that went wrong in a row
@@ -140,8 +224,8 @@ type backoff struct {
 	tell  time.Time // when it is told again
 }
 
-// tick observes, decides and acts once. wait is how long nothing but an event can change the outcome.
-func (r *run) tick(ctx context.Context) (wait time.Duration, done bool, err error) {
+// Tick observes, decides and acts once. wait is how long nothing but an event can change the outcome.
+func (r *Run) Tick(ctx context.Context) (wait time.Duration, done bool, err error) {
 	s, err := r.observe(ctx)
 	if err != nil {
 		return r.stumble(ctx, err)
@@ -149,7 +233,9 @@ func (r *run) tick(ctx context.Context) (wait time.Duration, done bool, err erro
 	r.trouble = 0
 	r.assume(&s)
 	r.refused(&s)
+	r.probe(ctx, &s)
 	step := evac.Next(r.plan, s)
+	r.publish(ctx, s, step)
 	if step.Diverged != "" {
 		return 0, false, fmt.Errorf("%w: %s", ErrDiverged, step.Diverged)
 	}
@@ -166,24 +252,80 @@ func (r *run) tick(ctx context.Context) (wait time.Duration, done bool, err erro
 }
 
 // observe asks the cloud again only when something was done there or its last word is old.
-func (r *run) observe(ctx context.Context) (fleet.Snapshot, error) {
+func (r *Run) observe(ctx context.Context) (fleet.Snapshot, error) {
 	now := r.Now()
 	if r.cloudAt.IsZero() || now.Sub(r.cloudAt) >= r.CloudEvery {
 		groups, err := r.askCloud(ctx)
 		if err != nil {
 			return fleet.Snapshot{}, err
 		}
-		r.groups, r.cloudAt = groups, now
+		targets, err := r.askTargets(ctx)
+		if err != nil {
+			return fleet.Snapshot{}, err
+		}
+		r.groups, r.targets, r.cloudAt = groups, targets, now
 	}
 	s := fleet.Snapshot{Now: now, Groups: r.groups}
 	if err := r.Cluster.Observe(ctx, &s); err != nil {
 		return s, fmt.Errorf("observe cluster: %w", err)
 	}
+	place(r.targets, s.Pods)
 	return s.Clone(), nil
 }
 
+// probe asks the health probes, when it is time, and puts what they say into the snapshot.
+func (r *Run) probe(ctx context.Context, s *fleet.Snapshot) {
+	if len(r.Probes) > 0 && (r.probedAt.IsZero() || s.Now.Sub(r.probedAt) >= probeEvery) {
+		r.probedAt = s.Now
+		within, cancel := context.WithTimeout(ctx, probeWithin)
+		defer cancel()
+		var wg sync.WaitGroup
+		for i, p := range r.Probes {
+			wg.Go(func() { r.probes[i] = judge(within, p, r.probes[i], s.Now) })
+		}
+		wg.Wait()
+	}
+	s.Probes = append(s.Probes, r.probes...)
+}
+
+// judge adds one answer to what is known of a probe.
+func judge(ctx context.Context, p Prober, known fleet.Probe, now time.Time) fleet.Probe {
+	healthy, why := p.Ask(ctx)
+	next := fleet.Probe{Name: p.Name(), Healthy: healthy, Why: why, Changed: known.Changed, Falls: known.Falls}
+	if known.Name == "" || known.Healthy != healthy {
+		next.Changed = now
+		if !healthy {
+			next.Falls++
+		}
+	}
+	return next
+}
+
+// publish tells those who look how far the run is, when that has changed, and not more often than they can read.
+func (r *Run) publish(ctx context.Context, s fleet.Snapshot, step evac.Step) {
+	over := step.Done || step.Diverged != ""
+	if !over && s.Now.Sub(r.publishAt) < publishEvery || len(r.plan.Groups) == 0 {
+		return
+	}
+	r.publishAt = s.Now
+	p := evac.Track(r.plan, s, step)
+	p.Moved, p.Exceptions = r.moved, step.Since(r.exceptions)
+	took := p.Took
+	p.Took = 0
+	now := fmt.Sprint(p)
+	if now == r.published {
+		return
+	}
+	p.Took = took
+	within, cancel := context.WithTimeout(ctx, actWithin)
+	defer cancel()
+	if err := r.Cluster.Publish(within, p); err == nil {
+		r.published = now
+	}
+}
+
 // stumble waits out trouble in observing; a Fatal error ends the run.
-func (r *run) stumble(ctx context.Context, err error) (time.Duration, bool, error) {
+func (r *Run) stumble(ctx context.Context, err error) (time.Duration, bool, error) {
 	var fatal *fleet.Fatal
 	if errors.As(err, &fatal) || ctx.Err() != nil {
 		return 0, false, err
@@ -197,7 +339,7 @@ func (r *run) stumble(ctx context.Context, err error) (time.Duration, bool, erro
 func delay(tries int) time.Duration { return min(retryMin<<min(tries, 10), retryMax) }
 
 // assume writes into the snapshot what was done and is not visible yet. What the world shows by itself is forgotten.
-func (r *run) assume(s *fleet.Snapshot) {
+func (r *Run) assume(s *fleet.Snapshot) {
 	var still []assumption
 	for _, a := range r.assumed {
 		if evac.Assume(s, a.action) && s.Now.Before(a.until) {
@@ -208,7 +350,7 @@ func (r *run) assume(s *fleet.Snapshot) {
 }
 
 // refused tells the mind whose evictions were refused a moment ago, so that they take nobody else's turn.
-func (r *run) refused(s *fleet.Snapshot) {
+func (r *Run) refused(s *fleet.Snapshot) {
 	if len(r.backoff) == 0 {
 		return
 	}
@@ -221,7 +363,7 @@ func (r *run) refused(s *fleet.Snapshot) {
 }
 
 // due drops the actions that were refused a moment ago, and returns when the first of them may be tried again.
-func (r *run) due(actions []fleet.Action, now time.Time) (due []fleet.Action, wait time.Duration) {
+func (r *Run) due(actions []fleet.Action, now time.Time) (due []fleet.Action, wait time.Duration) {
 	wait = r.CloudEvery
 	for _, b := range r.backoff {
 		if now.Before(b.until) {
@@ -239,7 +381,7 @@ func (r *run) due(actions []fleet.Action, now time.Time) (due []fleet.Action, wa
 
 // note tells about holds that have lasted a while, and again when one has lasted long. Most waits are over before anybody could read of
 // them.
-func (r *run) note(holds []fleet.Hold, now time.Time) {
+func (r *Run) note(holds []fleet.Hold, now time.Time) {
 	still := map[string]*standing{}
 	for _, h := range holds {
 		st := r.holds[h.Subject]
@@ -258,9 +400,13 @@ func (r *run) note(holds []fleet.Hold, now time.Time) {
 
 // act carries the actions out, a bounded number at once, and waits for all of them: nothing is left running that could still change the
 // world. Only a Fatal error is returned.
-func (r *run) act(ctx context.Context, actions []fleet.Action) error {
+func (r *Run) act(ctx context.Context, actions []fleet.Action) error {
 	errs := make([]error, len(actions))
-	slots := make(chan struct{}, actAtOnce)
+	atOnce := actAtOnce
+	if r.AtOnce > 0 {
+		atOnce = r.AtOnce
+	}
+	slots := make(chan struct{}, atOnce)
 	var wg sync.WaitGroup
 	for i, a := range actions {
 		slots <- struct{}{}
@@ -279,7 +425,7 @@ func (r *run) act(ctx context.Context, actions []fleet.Action) error {
 }
 
 // hand carries one action out. Once begun it is not cut off by the end of the run, which would leave its outcome unknown, but it is bounded.
-func (r *run) hand(ctx context.Context, a fleet.Action) error {
+func (r *Run) hand(ctx context.Context, a fleet.Action) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -288,7 +434,7 @@ func (r *run) hand(ctx context.Context, a fleet.Action) error {
 	if !a.Verb.Cloud() {
 		return r.Cluster.Act(ctx, a)
 	}
-	if a.Expect.Empty {
+	if a.Expect != (fleet.Expect{}) {
 		if err := r.Cluster.Confirm(ctx, a); err != nil {
 			return err
 		}
@@ -296,7 +442,7 @@ func (r *run) hand(ctx context.Context, a fleet.Action) error {
 	return r.Cloud.Act(ctx, a)
 }
 
-func (r *run) outcome(a fleet.Action, err error) error {
+func (r *Run) outcome(a fleet.Action, err error) error {
 	now := r.Now()
 	if a.Verb.Cloud() {
 		r.cloudAt = time.Time{}
@@ -304,6 +450,9 @@ func (r *run) outcome(a fleet.Action, err error) error {
 	if err == nil {
 		delete(r.backoff, a.Key())
 		r.assumed = append(r.assumed, assumption{a, now.Add(lag)})
+		if a.Verb == fleet.Evict || a.Verb == fleet.Unsurge && a.Expect.Ready {
+			r.moved++
+		}
 		r.Note(Note{At: now, Action: &a})
 		return nil
 	}
@@ -334,7 +483,7 @@ func (r *run) outcome(a fleet.Action, err error) error {
 }
 
 // sleep waits for an event in the cluster, or for the time to pass.
-func (r *run) sleep(ctx context.Context, wait time.Duration) error {
+func (r *Run) sleep(ctx context.Context, wait time.Duration) error {
 	if wait <= 0 {
 		return ctx.Err()
 	}

@@ -24,6 +24,8 @@ type world struct {
 	fail    func(a fleet.Action, nth int) error
 	blind   int // observations that go wrong
 	changed chan struct{}
+
+	published []fleet.Progress
 }
 
 func newWorld() *world {
@@ -44,8 +46,17 @@ func newWorld() *world {
 }
 
 func (w *world) Groups(context.Context, []string) ([]fleet.Group, error) { return nil, nil }
-func (w *world) Changed() <-chan struct{}                                { return w.changed }
-func (w *world) Confirm(context.Context, fleet.Action) error             { return nil }
+func (w *world) Targets(context.Context) (map[string][]fleet.Target, []fleet.TargetGroup, error) {
+	return nil, nil, nil
+}
+func (w *world) Publish(_ context.Context, p fleet.Progress) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.published = append(w.published, p)
+	return nil
+}
+func (w *world) Changed() <-chan struct{}                    { return w.changed }
+func (w *world) Confirm(context.Context, fleet.Action) error { return nil }
 
 func (w *world) Observe(_ context.Context, s *fleet.Snapshot) error {
 	w.mu.Lock()

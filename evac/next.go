@@ -37,7 +37,7 @@ func (s Step) Since(known []string) []string {
 // The order holds across all groups of the plan: first every group's prior values are journaled, then every old node is tainted, and only
 // then the first pod moves. So a pod that moves has no old node left to land on, and moves once.
 func Next(p Plan, s fleet.Snapshot) Step {
-	v := &tick{plan: &p, s: &s, ix: newIndex(&s), leaving: map[string]bool{}, isExit: map[string]bool{}, begun: map[string]bool{}, noRoom: map[string]bool{}, moving: map[string]bool{}, surged: map[fleet.Owner]bool{}, emptied: map[string]bool{}}
+	v := newTick(&p, &s)
 	v.look()
 	if v.out.Diverged = v.frame(); v.out.Diverged != "" {
 		return v.out
@@ -69,6 +69,13 @@ func Next(p Plan, s fleet.Snapshot) Step {
 		v.finish()
 	}
 	return v.out
+}
+
+func newTick(p *Plan, s *fleet.Snapshot) *tick {
+	return &tick{
+		plan: p, s: s, ix: newIndex(s), leaving: map[string]bool{}, isExit: map[string]bool{}, begun: map[string]bool{}, noRoom: map[string]bool{},
+		moving: map[string]bool{}, surged: map[fleet.Owner]bool{}, emptied: map[string]bool{},
+	}
 }
 
 // subject names the run, or the node of a drain.

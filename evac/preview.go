@@ -15,6 +15,7 @@ type Forecast struct {
 	Moves  map[string]int // moves per workload
 	Events []Event        // every action, with its moment
 	Stuck  []fleet.Hold   // why it would not finish, when it would not
+	Bound  time.Duration  // no plan could be faster
 	// Exceptions is what the run could not put back.
 	Exceptions []string
 	Peak       int // most instances at once over the plan's groups, those being closed left out

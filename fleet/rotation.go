@@ -28,6 +28,9 @@ type RotationRecord struct {
 	Intent Intent // what a person wants of it by now
 	Paused *Pause
 	Marks  Marks
+
+	Moved      int      // pods moved so far, by whichever process
+	Exceptions []string // what could not be put back, or did not go as it should, so far
 }
 
 // GroupRecord is a group as the run found it.
