@@ -28,9 +28,23 @@ func (v *tick) watchCanary() {
 		return
 	}
 	v.canary = none
+	if why := v.disparity(); why != "" {
+		v.hold(v.subject(), "canary: %s; the others wait", why)
+		return
+	}
 	if v.settled() {
 		v.mark("the first node is replaced, and all that moved is Ready", func(m *fleet.Marks) { m.Canary = v.s.Now })
 	}
+}
+
+// disparity names in what the new nodes differ from the old ones where they should not.
+func (v *tick) disparity() string {
+	for _, g := range v.journaled() {
+		if why := v.parity(g); why != "" {
+			return why
+		}
+	}
+	return ""
 }
 
 // firstToGo chooses the canary among the first exit's group: the one that has begun to empty, else one of the zone that has most nodes, which is

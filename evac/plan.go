@@ -114,6 +114,7 @@ func Make(s *fleet.Snapshot, groups []string, departures []fleet.Departure, o Op
 	p.Exits = orderExits(ix, departures)
 	findings = append(findings, p.planPods(ix)...)
 	findings = append(findings, otherRuns(ix, &p)...)
+	findings = append(findings, advisories(ix, &p)...)
 	if len(groups) > 0 {
 		p.Record = newRecord(s, &p, o)
 		findings = append(findings, journalMissing(s)...)
