@@ -3,8 +3,13 @@ package drover_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
+	"os"
 	"os/exec"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -134,6 +139,58 @@ func TestEveryPackageSaysItsJob(t *testing.T) {
 	for _, p := range packages(t) {
 		if len(p.GoFiles) > 0 && p.Doc == "" {
 			t.Errorf("%s has no package comment", p.ImportPath)
+		}
+	}
+}
+
+// The architecture page shows the arrows as they are held here. UPDATE=1 go test . writes them.
+func TestArchitecturePage(t *testing.T) {
+	const page, begin, end = "ARCHITECTURE.md", "<!-- arrows -->\n", "<!-- /arrows -->"
+	raw, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(raw)
+	i, j := strings.Index(text, begin), strings.Index(text, end)
+	if i < 0 || j < i {
+		t.Fatalf("%s: no place for the arrows between %q and %q", page, begin, end)
+	}
+	var b strings.Builder
+	b.WriteString("| | imports of ours |\n|---|---|\n")
+	for _, name := range slices.Sorted(maps.Keys(arrows)) {
+		to := strings.Join(arrows[name], ", ")
+		if to == "*" {
+			to = "all"
+		}
+		fmt.Fprintf(&b, "| %s | %s |\n", name, to)
+	}
+	want := text[:i+len(begin)] + b.String() + text[j:]
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if want != text {
+		t.Errorf("%s shows other arrows than arch_test.go; UPDATE=1 go test . -run ArchitecturePage writes them", page)
+	}
+	for _, p := range packages(t) {
+		top, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/"), "/")
+		if top != "" && !strings.Contains(text, "`"+top) {
+			t.Errorf("%s does not say what %s is for", page, top)
+		}
+	}
+}
+
+// A promise of the README is held by a test that exists.
+func TestPromisesAreTested(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile("`([a-z/]+)` ((?:Test[A-Za-z]+(?:, )?)+)").FindAllStringSubmatch(string(readme), -1) {
+		for _, name := range strings.Split(m[2], ", ") {
+			if err := exec.Command("grep", "-rq", "^func "+name+"(", m[1]).Run(); err != nil {
+				t.Errorf("README.md promises by %s of %s, which does not exist", name, m[1])
+			}
 		}
 	}
 }
