@@ -62,6 +62,9 @@ type Engine struct {
 
 	// AtOnce is how many actions may be in flight; zero for the usual number. With 1 they come in the order in which they were decided.
 	AtOnce int
+
+	// Shuffle, if set, reorders the actions of a tick before they are carried out: nothing may depend on their order.
+	Shuffle func([]fleet.Action)
 }
 
 // Note is something that happened, for the journal that people read.
@@ -200,6 +203,7 @@ type Run struct {
 	groups     []fleet.Group
 	targets    map[string][]fleet.Target
 	probes     []fleet.Probe
+	ready      fleet.Probe // the probe that every run has
 	probedAt   time.Time
 	published  string // what was published last
 	publishAt  time.Time
@@ -273,25 +277,29 @@ func (r *Run) observe(ctx context.Context) (fleet.Snapshot, error) {
 	return s.Clone(), nil
 }
 
-// probe asks the health probes, when it is time, and puts what they say into the snapshot.
+// probe puts into the snapshot what the health probes say: readiness at every tick, the others when it is time.
 func (r *Run) probe(ctx context.Context, s *fleet.Snapshot) {
+	healthy, why := evac.Readiness(r.plan, *s)
+	r.ready = judge(r.ready, "readiness", healthy, why, s.Now)
 	if len(r.Probes) > 0 && (r.probedAt.IsZero() || s.Now.Sub(r.probedAt) >= probeEvery) {
 		r.probedAt = s.Now
 		within, cancel := context.WithTimeout(ctx, probeWithin)
 		defer cancel()
 		var wg sync.WaitGroup
 		for i, p := range r.Probes {
-			wg.Go(func() { r.probes[i] = judge(within, p, r.probes[i], s.Now) })
+			wg.Go(func() {
+				healthy, why := p.Ask(within)
+				r.probes[i] = judge(r.probes[i], p.Name(), healthy, why, s.Now)
+			})
 		}
 		wg.Wait()
 	}
-	s.Probes = append(s.Probes, r.probes...)
+	s.Probes = append(append(s.Probes, r.ready), r.probes...)
 }
 
 // judge adds one answer to what is known of a probe.
-func judge(ctx context.Context, p Prober, known fleet.Probe, now time.Time) fleet.Probe {
-	healthy, why := p.Ask(ctx)
-	next := fleet.Probe{Name: p.Name(), Healthy: healthy, Why: why, Changed: known.Changed, Falls: known.Falls}
+func judge(known fleet.Probe, name string, healthy bool, why string, now time.Time) fleet.Probe {
+	next := fleet.Probe{Name: name, Healthy: healthy, Why: why, Changed: known.Changed, Falls: known.Falls}
 	if known.Name == "" || known.Healthy != healthy {
 		next.Changed = now
 		if !healthy {
@@ -401,6 +409,9 @@ func (r *Run) note(holds []fleet.Hold, now time.Time) {
 // act carries the actions out, a bounded number at once, and waits for all of them: nothing is left running that could still change the
 // world. Only a Fatal error is returned.
 func (r *Run) act(ctx context.Context, actions []fleet.Action) error {
+	if r.Shuffle != nil {
+		r.Shuffle(actions)
+	}
 	errs := make([]error, len(actions))
 	atOnce := actAtOnce
 	if r.AtOnce > 0 {

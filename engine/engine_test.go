@@ -121,7 +121,7 @@ func (w *world) drain(t *testing.T, ctx context.Context) ([]Note, error) {
 		t.Fatal(err)
 	}
 	p, problems := evac.Make(&s, nil, []fleet.Departure{d}, evac.Options{Run: "r-1"})
-	if len(problems) > 0 {
+	if evac.Blocked(problems) {
 		t.Fatal(problems)
 	}
 	var notes []Note
@@ -275,6 +275,45 @@ func TestTheEndOfTheContextEndsTheRun(t *testing.T) {
 		defer cancel()
 		if _, err := w.drain(t, ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// flaky is a health probe that says what it is told to.
+type flaky struct{ bad bool }
+
+func (f *flaky) Name() string { return "flaky" }
+func (f *flaky) Ask(context.Context) (bool, string) {
+	if f.bad {
+		return false, "503"
+	}
+	return true, "200"
+}
+
+// A bad health probe stops all moves, says so, and the run goes on when it is good again.
+func TestProbesStopTheRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		f := &flaky{bad: true}
+		time.AfterFunc(40*time.Second, func() { f.bad = false })
+		s := w.s.Clone()
+		s.Now = time.Now()
+		d, err := depart.Drain(&s, "node-0", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, _ := evac.Make(&s, nil, []fleet.Departure{d}, evac.Options{Run: "r-1"})
+		began, said := time.Now(), false
+		var first time.Duration
+		e := &Engine{Cloud: w, Cluster: w, Now: time.Now, CloudEvery: 2 * time.Second, Probes: []Prober{f}, Note: func(n Note) {
+			if n.Action != nil && n.Action.Verb == fleet.Evict && n.Err == nil && first == 0 {
+				first = time.Since(began)
+			}
+			said = said || n.Hold != nil && n.Hold.String() == "node node-0: health probe flaky is bad: 503; nothing moves until it is good again"
+		}}
+		l, err := e.Run(t.Context(), p)
+		if err != nil || !said || first < 40*time.Second || l.Moved != 4 {
+			t.Errorf("%v; said so: %v; first eviction after %s; %d moved", err, said, first, l.Moved)
 		}
 	})
 }

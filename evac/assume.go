@@ -117,7 +117,7 @@ func assumeRecord(s *fleet.Snapshot, a fleet.Action) bool {
 	case ended:
 		s.Rotations = slices.DeleteFunc(s.Rotations, func(r fleet.RotationRecord) bool { return r.Run == a.Rotation.Run })
 		return true
-	case r.Marks == a.Rotation.Marks:
+	case r.Marks.String() == a.Rotation.Marks.String():
 		return false
 	}
 	r.Marks = a.Rotation.Marks

@@ -129,8 +129,8 @@ func (v *tick) frame() string {
 		gp := &v.plan.Groups[i]
 		g := v.s.Group(gp.Name)
 		switch {
-		case g == nil && gp.Managed:
-			continue // deleted at its end
+		case g == nil && (gp.Managed || v.plan.Back()):
+			continue // deleted at its end, or nothing left to put back
 		case g == nil:
 			return fmt.Sprintf("group %s no longer exists: somebody deleted it while it was being rotated", gp.Name)
 		case g.Mark != nil && g.Mark.Run != v.plan.Run:

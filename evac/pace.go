@@ -52,3 +52,32 @@ func (v *tick) stopped() (string, time.Time) {
 }
 
 func (v *tick) record() *fleet.RotationRecord { return v.s.Rotation(v.plan.Run) }
+
+// What readiness calls bad: pods that came since the run began and take this long to be Ready, of so many workloads, and of so large a part of
+// those that the run moves. One broken workload is its own lane's matter; many at once have a cause in common, such as the new nodes.
+const (
+	slow        = 2 * time.Minute
+	slowAtLeast = 3
+	slowPart    = 10 // one in so many
+)
+
+// Readiness is the health probe that every run has: whether what it moves becomes Ready again.
+func Readiness(p Plan, s fleet.Snapshot) (healthy bool, why string) {
+	moved, bad := map[fleet.Owner]bool{}, map[fleet.Owner]bool{}
+	for _, m := range p.Moves {
+		moved[m.Owner] = true
+	}
+	example := ""
+	for i := range s.Pods {
+		pod := &s.Pods[i]
+		if !moved[pod.Owner] || pod.Ready || pod.Finished || pod.Terminating || !pod.Created.After(p.At) || s.Now.Sub(pod.Created) < slow {
+			continue
+		}
+		if !bad[pod.Owner] && example == "" {
+			example = pod.Ref.String()
+		}
+		bad[pod.Owner] = true
+	}
+	limit := max(slowAtLeast, len(moved)/slowPart)
+	return len(bad) < limit, fmt.Sprintf("pods of %d of %d workloads are not Ready %s after they were created, pod %s for one", len(bad), len(moved), slow, example)
+}

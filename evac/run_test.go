@@ -386,3 +386,28 @@ func TestManagedGroupTakenBack(t *testing.T) {
 		}
 	}
 }
+
+// Many workloads that do not become Ready have a cause in common; one has its own.
+func TestReadiness(t *testing.T) {
+	s := web()
+	p := rotation(t, &s, Options{})
+	late := func(owners ...string) fleet.Snapshot {
+		c := s.Clone()
+		c.Now = s.Now.Add(5 * time.Minute)
+		for _, name := range owners {
+			for i := range c.Pods {
+				if q := &c.Pods[i]; q.Owner.Name == name {
+					q.Ready, q.Created = false, s.Now.Add(time.Minute)
+					break
+				}
+			}
+		}
+		return c
+	}
+	if ok, why := Readiness(p, late("http")); !ok {
+		t.Error("one workload: ", why)
+	}
+	if ok, why := Readiness(p, late("http", "worker", "store")); ok || !strings.HasPrefix(why, "pods of 3 of 4 workloads are not Ready 2m0s after") {
+		t.Errorf("three workloads: %v %s", ok, why)
+	}
+}

@@ -17,7 +17,7 @@ import (
 	"drover.dev/fleet"
 )
 
-// Act carries out one action on a node or a pod. "Already so" is success.
+// Act carries out one action on a node, a pod, a workload or drover's own record. "Already so" is success.
 func (c *Cluster) Act(ctx context.Context, a fleet.Action) error {
 	switch a.Verb {
 	case fleet.Evict:
@@ -34,6 +34,12 @@ func (c *Cluster) Act(ctx context.Context, a fleet.Action) error {
 		return c.patchNode(ctx, a.Node, func(n *corev1.Node) change { return exclude(n, a.Run) })
 	case fleet.Include:
 		return c.patchNode(ctx, a.Node, include)
+	case fleet.Record:
+		return c.record(ctx, *a.Rotation)
+	case fleet.Surge:
+		return c.surge(ctx, a)
+	case fleet.Unsurge:
+		return c.unsurge(ctx, a)
 	}
 	return fmt.Errorf("kube does not know how to %s", a.Verb)
 }
@@ -182,19 +188,24 @@ func (c *Cluster) evict(ctx context.Context, a fleet.Action) error {
 	if p, err := c.pods.Pods(a.Pod.Namespace).Get(a.Pod.Name); err == nil && string(p.UID) != a.Pod.UID {
 		return nil // reborn. The API server would see it too, but only after it has charged the budget, or tried for 10 s
 	}
-	uid := types.UID(a.Pod.UID)
+	return c.askEviction(ctx, a.Pod)
+}
+
+// askEviction posts the eviction of exactly this pod; success when it is gone.
+func (c *Cluster) askEviction(ctx context.Context, pod fleet.PodRef, dryRun ...string) error {
+	uid := types.UID(pod.UID)
 	body := &policyv1.Eviction{
-		ObjectMeta:    metav1.ObjectMeta{Namespace: a.Pod.Namespace, Name: a.Pod.Name},
-		DeleteOptions: &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}},
+		ObjectMeta:    metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name},
+		DeleteOptions: &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}, DryRun: dryRun},
 	}
-	err := c.client.CoreV1().RESTClient().Post().Namespace(a.Pod.Namespace).Resource("pods").Name(a.Pod.Name).
+	err := c.client.CoreV1().RESTClient().Post().Namespace(pod.Namespace).Resource("pods").Name(pod.Name).
 		SubResource("eviction").Body(body).MaxRetries(0).Do(ctx).Error()
 	holder, _ := heldBy(err)
 	switch {
 	case apierrors.IsNotFound(err) && holder == "":
 		return nil
 	case apierrors.IsConflict(err) && holder == "":
-		return c.reborn(ctx, a.Pod)
+		return c.reborn(ctx, pod)
 	}
 	return classify(err)
 }

@@ -1,30 +1,39 @@
-// Package kube is the hand on Kubernetes: informers in, actions out. It is the only reader and writer of node and pod annotations, labels
-// and taints, and of drover's lease.
+// Package kube is the hand on Kubernetes: informers in, actions out. It is the only reader and writer of node, pod and workload annotations,
+// labels and taints, of drover's lease, and of drover's own objects.
 //
 // Open a Cluster once; its informers keep it current. Observe copies what they know into a snapshot. Act carries out one action against the
-// live API, and Confirm reads past the informers where an action cannot be undone.
+// live API, and Confirm reads past the informers where an action cannot be undone. Who only wants to read or write drover's own objects
+// (Records, Intend, Pause, StopAll, ResumeAll) or to try evictions (TryEvict) does with Dial, which watches nothing.
 package kube
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"k8s.io/client-go/informers"
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	appslisters "k8s.io/client-go/listers/apps/v1"
+	scalinglisters "k8s.io/client-go/listers/autoscaling/v2"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	policylisters "k8s.io/client-go/listers/policy/v1"
+	storagelisters "k8s.io/client-go/listers/storage/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"drover.dev/fleet"
+	"drover.dev/api/v1alpha1"
 )
 
 // QPS and burst of the client. client-go's default of 5 a second would throttle a drain; the eviction lanes are what sets the pace.
@@ -41,23 +50,41 @@ const firstSync = 2 * time.Minute
 
 // Cluster is one Kubernetes cluster, seen through informers.
 type Cluster struct {
-	client kubernetes.Interface
-	bell   *bell
-	links  atomic.Uint64 // counts the changes that linked tells of
-	seen   seen
+	client  kubernetes.Interface
+	objects dynamic.Interface // for drover's own kinds
+	bell    *bell
+	links   atomic.Uint64 // counts the changes that linked tells of
+	seen    seen
+	posted  posted
+	kinds   []*kind
+	journal *kind // of kinds, the Rotations: a cluster may not know them
 
 	nodes        corelisters.NodeLister
 	pods         corelisters.PodLister
 	claims       corelisters.PersistentVolumeClaimLister
 	volumes      corelisters.PersistentVolumeLister
+	namespaces   corelisters.NamespaceLister
+	attachments  storagelisters.VolumeAttachmentLister
 	budgets      policylisters.PodDisruptionBudgetLister
 	deployments  appslisters.DeploymentLister
 	replicaSets  appslisters.ReplicaSetLister
 	statefulSets appslisters.StatefulSetLister
+	scalers      scalinglisters.HorizontalPodAutoscalerLister
+	stops        corelisters.ConfigMapLister
+	rotations    cache.Store // of *unstructured.Unstructured, so that one that cannot be read does not hide the others
 }
 
 // Open connects, and returns once everything has been listed. The informers run until ctx ends.
 func Open(ctx context.Context, cfg *rest.Config) (*Cluster, error) {
+	c, err := Dial(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.watch(ctx)
+}
+
+// Dial connects, and watches nothing: Observe and Act need Open.
+func Dial(ctx context.Context, cfg *rest.Config) (*Cluster, error) {
 	cfg = rest.CopyConfig(cfg)
 	cfg.QPS, cfg.Burst = clientQPS, clientBurst
 	cfg.UserAgent = "drover"
@@ -65,11 +92,11 @@ func Open(ctx context.Context, cfg *rest.Config) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kubernetes client: %w", err)
 	}
-	if err := greet(ctx, cfg); err != nil {
-		return nil, err
+	objects, err := dynamic.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("kubernetes client: %w", err)
 	}
-	c := &Cluster{client: client, bell: newBell()}
-	return c, c.watch(ctx)
+	return &Cluster{client: client, objects: objects, bell: newBell()}, greet(ctx, cfg)
 }
 
 // greet asks the server for its version, so that an unreachable or refusing one is told at once and in one sentence.
@@ -91,32 +118,15 @@ func greet(ctx context.Context, cfg *rest.Config) error {
 	}
 }
 
+// watch starts an informer for each kind, and waits until all of them have listed.
 func (c *Cluster) watch(ctx context.Context) error {
-	f := informers.NewSharedInformerFactory(c.client, 0)
-	c.nodes = f.Core().V1().Nodes().Lister()
-	c.pods = f.Core().V1().Pods().Lister()
-	c.claims = f.Core().V1().PersistentVolumeClaims().Lister()
-	c.volumes = f.Core().V1().PersistentVolumes().Lister()
-	c.budgets = f.Policy().V1().PodDisruptionBudgets().Lister()
-	c.deployments = f.Apps().V1().Deployments().Lister()
-	c.replicaSets = f.Apps().V1().ReplicaSets().Lister()
-	c.statefulSets = f.Apps().V1().StatefulSets().Lister()
-	kinds := []*kind{
-		{name: "nodes", informer: f.Core().V1().Nodes().Informer()},
-		{name: "pods", informer: f.Core().V1().Pods().Informer()},
-		{name: "persistentvolumeclaims", informer: f.Core().V1().PersistentVolumeClaims().Informer()},
-		{name: "persistentvolumes", informer: f.Core().V1().PersistentVolumes().Informer()},
-		{name: "poddisruptionbudgets", informer: f.Policy().V1().PodDisruptionBudgets().Informer()},
-		{name: "deployments", informer: f.Apps().V1().Deployments().Informer()},
-		{name: "replicasets", informer: f.Apps().V1().ReplicaSets().Informer()},
-		{name: "statefulsets", informer: f.Apps().V1().StatefulSets().Informer()},
-	}
 	within, cancel := context.WithTimeoutCause(ctx, firstSync, fmt.Errorf("not done after %s", firstSync))
 	defer cancel()
 	within, fail := context.WithCancelCause(within)
 	defer fail(nil)
-	for _, k := range kinds {
-		if err := k.informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) { k.trouble(err, fail) }); err != nil {
+	c.watchKinds(fail)
+	for _, k := range c.kinds {
+		if err := k.informer.SetWatchErrorHandlerWithContext(func(context.Context, *cache.Reflector, error) {}); err != nil { // kind.heard has it
 			return fmt.Errorf("informer of %s: %w", k.name, err)
 		}
 		if _, err := k.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
@@ -126,50 +136,53 @@ func (c *Cluster) watch(ctx context.Context) error {
 		}); err != nil {
 			return fmt.Errorf("informer of %s: %w", k.name, err)
 		}
+		go k.informer.RunWithContext(ctx)
 	}
-	f.StartWithContext(ctx)
-	for _, k := range kinds {
-		if cache.WaitForCacheSync(within.Done(), k.informer.HasSynced) {
-			continue
+	for _, k := range c.kinds {
+		if err := k.wait(within); err != nil {
+			return err
 		}
-		cause := context.Cause(within)
-		var fatal *fleet.Fatal
-		if errors.As(cause, &fatal) {
-			return cause
-		}
-		if err := k.last(); err != nil {
-			return fmt.Errorf("%w: %w", cause, err)
-		}
-		return fmt.Errorf("list %s: %w", k.name, cause)
 	}
 	return nil
 }
 
-// kind is one kind of object that is watched.
-type kind struct {
-	name     string
-	informer cache.SharedIndexInformer
-
-	mu  sync.Mutex
-	err error // of the last listing or watch that went wrong
-}
-
-// trouble notes what went wrong with listing or watching. What no retry mends ends the wait for the first listing.
-func (k *kind) trouble(err error, fail context.CancelCauseFunc) {
-	err = classify(fmt.Errorf("list %s: %w", k.name, err))
-	k.mu.Lock()
-	k.err = err
-	k.mu.Unlock()
-	var fatal *fleet.Fatal
-	if errors.As(err, &fatal) {
-		fail(err)
+// watchKinds says what is watched, and who reads it.
+func (c *Cluster) watchKinds(fail context.CancelCauseFunc) {
+	add := func(name string, lw *cache.ListWatch, example runtime.Object) cache.Indexer {
+		k := &kind{name: name, fail: fail}
+		k.informer = cache.NewSharedIndexInformer(k.listen(lw), example, 0, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+		k.listed = k.informer.HasSynced
+		c.kinds = append(c.kinds, k)
+		return k.informer.GetIndexer()
 	}
-}
-
-func (k *kind) last() error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.err
+	typed := func(client rest.Interface, name string, example runtime.Object) cache.Indexer {
+		return add(name, cache.NewListWatchFromClient(client, name, "", fields.Everything()), example)
+	}
+	core, apps := c.client.CoreV1().RESTClient(), c.client.AppsV1().RESTClient()
+	c.nodes = corelisters.NewNodeLister(typed(core, "nodes", &corev1.Node{}))
+	c.pods = corelisters.NewPodLister(typed(core, "pods", &corev1.Pod{}))
+	c.claims = corelisters.NewPersistentVolumeClaimLister(typed(core, "persistentvolumeclaims", &corev1.PersistentVolumeClaim{}))
+	c.volumes = corelisters.NewPersistentVolumeLister(typed(core, "persistentvolumes", &corev1.PersistentVolume{}))
+	c.namespaces = corelisters.NewNamespaceLister(typed(core, "namespaces", &corev1.Namespace{}))
+	c.attachments = storagelisters.NewVolumeAttachmentLister(typed(c.client.StorageV1().RESTClient(), "volumeattachments", &storagev1.VolumeAttachment{}))
+	c.budgets = policylisters.NewPodDisruptionBudgetLister(typed(c.client.PolicyV1().RESTClient(), "poddisruptionbudgets", &policyv1.PodDisruptionBudget{}))
+	c.deployments = appslisters.NewDeploymentLister(typed(apps, "deployments", &appsv1.Deployment{}))
+	c.replicaSets = appslisters.NewReplicaSetLister(typed(apps, "replicasets", &appsv1.ReplicaSet{}))
+	c.statefulSets = appslisters.NewStatefulSetLister(typed(apps, "statefulsets", &appsv1.StatefulSet{}))
+	scaling := c.client.AutoscalingV2().RESTClient()
+	c.scalers = scalinglisters.NewHorizontalPodAutoscalerLister(typed(scaling, "horizontalpodautoscalers", &autoscalingv2.HorizontalPodAutoscaler{}))
+	stop := fields.OneTermEqualSelector("metadata.name", stopName)
+	c.stops = corelisters.NewConfigMapLister(add("configmap "+stopName, cache.NewListWatchFromClient(core, "configmaps", stopNamespace, stop), &corev1.ConfigMap{}))
+	c.rotations = add("rotations", &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			return c.objects.Resource(v1alpha1.Rotations).List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return c.objects.Resource(v1alpha1.Rotations).Watch(ctx, o)
+		},
+	}, &unstructured.Unstructured{})
+	c.journal = c.kinds[len(c.kinds)-1]
+	c.journal.mayLack = true
 }
 
 // note hears of every change: old is nil when the object is new or gone.

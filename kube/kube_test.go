@@ -493,7 +493,7 @@ func (w *world) allow(user string, rules ...rbacv1.PolicyRule) *rest.Config {
 	return cfg
 }
 
-var readAll = rbacv1.PolicyRule{APIGroups: []string{"", "apps", "policy", "coordination.k8s.io"}, Resources: []string{"*"}, Verbs: []string{"get", "list", "watch"}}
+var readAll = rbacv1.PolicyRule{APIGroups: []string{"", "apps", "policy", "coordination.k8s.io", "autoscaling", "storage.k8s.io", "drover.dev"}, Resources: []string{"*"}, Verbs: []string{"get", "list", "watch"}}
 
 func TestMissingRightIsFatalAndNamed(t *testing.T) {
 	w := newWorld(t)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,10 +31,16 @@ const (
 	excludedBy        = "drover.dev/excluded" // the run that set excludeLabel, which was absent before
 )
 
-// Observe fills the Kubernetes half of the snapshot from the informers.
+// Observe fills the Kubernetes half of the snapshot from the informers. A kind that has not been seen for a while is an error: what is known
+// of it is not to be acted on.
 func (c *Cluster) Observe(_ context.Context, s *fleet.Snapshot) error {
 	c.seen.Lock()
 	defer c.seen.Unlock()
+	for _, k := range c.kinds {
+		if err := k.lost(); err != nil {
+			return err
+		}
+	}
 	if err := c.observeNodes(s); err != nil {
 		return err
 	}
@@ -45,13 +52,20 @@ func (c *Cluster) Observe(_ context.Context, s *fleet.Snapshot) error {
 	if err := c.observePods(s, selectors, links); err != nil {
 		return err
 	}
-	return c.observeWorkloads(s)
+	if err := c.observeWorkloads(s); err != nil {
+		return err
+	}
+	return c.observeJournal(s)
 }
 
 func (c *Cluster) observeNodes(s *fleet.Snapshot) error {
 	nodes, err := c.nodes.List(labels.Everything())
 	if err != nil {
 		return fmt.Errorf("nodes: %w", err)
+	}
+	attached, err := c.attached()
+	if err != nil {
+		return err
 	}
 	known := make(map[string]seenNode, len(nodes))
 	s.Nodes = slices.Grow(s.Nodes, len(nodes))
@@ -62,7 +76,7 @@ func (c *Cluster) observeNodes(s *fleet.Snapshot) error {
 		}
 		known[n.Name] = old
 		out := old.node
-		out.Taints = slices.Clone(out.Taints)
+		out.Taints, out.Volumes = slices.Clone(out.Taints), attached[n.Name]
 		s.Nodes = append(s.Nodes, out)
 	}
 	c.seen.nodes = known
@@ -92,7 +106,8 @@ func (c *Cluster) observePods(s *fleet.Snapshot, budgets map[string][]budgetSele
 			p.raw, p.links, p.pod = raw, links, c.podOf(raw)
 			p.pod.Budgets = budgetsOf(raw, budgets[raw.Namespace])
 		case p.links != links:
-			p.pod.Owner, p.pod.VolumeZones, p.pod.Budgets = c.ownerOf(raw), c.volumeZones(raw), budgetsOf(raw, budgets[raw.Namespace])
+			c.link(&p.pod, raw)
+			p.pod.Budgets = budgetsOf(raw, budgets[raw.Namespace])
 			p.links = links
 		}
 		p.look = c.seen.look
@@ -141,7 +156,7 @@ type seenPod struct {
 	pod   fleet.Pod
 }
 
-// linked tells whether a change of an object may change what pods say of their owner, volumes or budgets. Status updates, by far the most
+// linked tells whether a change of an object may change what pods say of their owner, volumes, budgets or neighbours. Status updates, by far the most
 // frequent, do not.
 func linked(old, now any) bool {
 	switch now := now.(type) {
@@ -153,10 +168,13 @@ func linked(old, now any) bool {
 		return !ok || old.UID != now.UID || !equality.Semantic.DeepEqual(old.Spec.Selector, now.Spec.Selector)
 	case *corev1.PersistentVolumeClaim:
 		old, ok := old.(*corev1.PersistentVolumeClaim)
-		return !ok || old.Spec.VolumeName != now.Spec.VolumeName
+		return !ok || old.Spec.VolumeName != now.Spec.VolumeName || !slices.Equal(old.Spec.AccessModes, now.Spec.AccessModes)
 	case *corev1.PersistentVolume:
 		old, ok := old.(*corev1.PersistentVolume)
 		return !ok || !equality.Semantic.DeepEqual(old.Spec.NodeAffinity, now.Spec.NodeAffinity)
+	case *corev1.Namespace:
+		old, ok := old.(*corev1.Namespace)
+		return !ok || !maps.Equal(old.Labels, now.Labels)
 	case cache.DeletedFinalStateUnknown:
 		return linked(nil, now.Obj)
 	}
@@ -263,11 +281,12 @@ func budgetsOf(p *corev1.Pod, budgets []budgetSelector) []string {
 func (c *Cluster) podOf(p *corev1.Pod) fleet.Pod {
 	out := fleet.Pod{
 		Ref:  fleet.PodRef{Namespace: p.Namespace, Name: p.Name, UID: string(p.UID)},
-		Node: p.Spec.NodeName, Owner: c.ownerOf(p), Created: p.CreationTimestamp.Time, Selector: p.Spec.NodeSelector,
+		Node: p.Spec.NodeName, Created: p.CreationTimestamp.Time, Selector: p.Spec.NodeSelector, Labels: p.Labels, IP: p.Status.PodIP,
 		Finished:    p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed,
 		Terminating: p.DeletionTimestamp != nil, Requests: resources(resourcehelper.PodRequests(p, resourcehelper.PodResourcesOptions{})),
-		Affinity: affinityOf(p), VolumeZones: c.volumeZones(p), PreStop: preStop(p), Grace: graceOf(p),
+		Affinity: affinityOf(p), PreStop: preStop(p), Grace: graceOf(p), Spread: spreadOf(p), Local: localData(p),
 	}
+	c.link(&out, p)
 	out.Requests.Pods = 1
 	_, out.Mirror = p.Annotations[corev1.MirrorPodAnnotationKey]
 	if p.DeletionTimestamp != nil {
@@ -287,6 +306,12 @@ func (c *Cluster) podOf(p *corev1.Pod) fleet.Pod {
 		}
 	}
 	return out
+}
+
+// link fills what the pod's own object does not say: it depends on its ReplicaSet, its volumes and on namespaces' labels.
+func (c *Cluster) link(out *fleet.Pod, p *corev1.Pod) {
+	out.Owner, out.VolumeZones, out.OwnDisk = c.ownerOf(p), c.volumeZones(p), c.ownDisk(p)
+	out.Together, out.Apart = c.neighboursOf(p)
 }
 
 func graceOf(p *corev1.Pod) time.Duration {
@@ -363,12 +388,8 @@ var zoneKeys = []string{corev1.LabelTopologyZone, "topology.ebs.csi.aws.com/zone
 // volumeZones returns the zones in which all of the pod's volumes can be used; nil when they can be anywhere.
 func (c *Cluster) volumeZones(p *corev1.Pod) []string {
 	var zones []string
-	for _, v := range p.Spec.Volumes {
-		if v.PersistentVolumeClaim == nil {
-			continue
-		}
-		claim, err := c.claims.PersistentVolumeClaims(p.Namespace).Get(v.PersistentVolumeClaim.ClaimName)
-		if err != nil || claim.Spec.VolumeName == "" {
+	for _, claim := range c.claimsOf(p) {
+		if claim.Spec.VolumeName == "" {
 			continue
 		}
 		pv, err := c.volumes.Get(claim.Spec.VolumeName)
@@ -387,38 +408,68 @@ func (c *Cluster) volumeZones(p *corev1.Pod) []string {
 	return slices.Compact(zones)
 }
 
-func (c *Cluster) observeWorkloads(s *fleet.Snapshot) error {
-	deployments, err := c.deployments.List(labels.Everything())
-	if err != nil {
-		return fmt.Errorf("deployments: %w", err)
-	}
-	for _, d := range deployments {
-		s.Workloads = append(s.Workloads, workloadOf("Deployment", d.ObjectMeta, d.Spec.Replicas))
-	}
-	sets, err := c.statefulSets.List(labels.Everything())
-	if err != nil {
-		return fmt.Errorf("statefulsets: %w", err)
-	}
-	for _, d := range sets {
-		s.Workloads = append(s.Workloads, workloadOf("StatefulSet", d.ObjectMeta, d.Spec.Replicas))
-	}
-	replicaSets, err := c.replicaSets.List(labels.Everything())
-	if err != nil {
-		return fmt.Errorf("replicasets: %w", err)
-	}
-	for _, d := range replicaSets {
-		if metav1.GetControllerOf(d) == nil {
-			s.Workloads = append(s.Workloads, workloadOf("ReplicaSet", d.ObjectMeta, d.Spec.Replicas))
+// claimsOf returns the pod's claims, as far as they are known.
+func (c *Cluster) claimsOf(p *corev1.Pod) []*corev1.PersistentVolumeClaim {
+	var out []*corev1.PersistentVolumeClaim
+	for _, v := range p.Spec.Volumes {
+		name := ""
+		switch {
+		case v.PersistentVolumeClaim != nil:
+			name = v.PersistentVolumeClaim.ClaimName
+		case v.Ephemeral != nil:
+			name = p.Name + "-" + v.Name
+		default:
+			continue
+		}
+		if claim, err := c.claims.PersistentVolumeClaims(p.Namespace).Get(name); err == nil {
+			out = append(out, claim)
 		}
 	}
-	slices.SortFunc(s.Workloads, func(a, b fleet.Workload) int { return cmp.Compare(a.Owner.String(), b.Owner.String()) })
-	return nil
+	return out
 }
 
-func workloadOf(kind string, m metav1.ObjectMeta, replicas *int32) fleet.Workload {
-	w := fleet.Workload{Owner: fleet.Owner{Kind: kind, Namespace: m.Namespace, Name: m.Name}, Replicas: 1}
-	if replicas != nil {
-		w.Replicas = int(*replicas)
+// ownDisk tells whether one of the pod's volumes can be used by one node at a time.
+func (c *Cluster) ownDisk(p *corev1.Pod) bool {
+	return slices.ContainsFunc(c.claimsOf(p), func(claim *corev1.PersistentVolumeClaim) bool {
+		return len(claim.Spec.AccessModes) > 0 && !slices.ContainsFunc(claim.Spec.AccessModes, func(m corev1.PersistentVolumeAccessMode) bool {
+			return m == corev1.ReadWriteMany || m == corev1.ReadOnlyMany
+		})
+	})
+}
+
+// localData names the pod's volumes whose data stays behind on the node.
+func localData(p *corev1.Pod) string {
+	var out []string
+	for _, v := range p.Spec.Volumes {
+		switch {
+		case v.EmptyDir != nil:
+			out = append(out, "emptyDir "+v.Name)
+		case v.HostPath != nil:
+			out = append(out, "hostPath "+v.HostPath.Path)
+		}
 	}
-	return w
+	return strings.Join(out, ", ")
+}
+
+// attached names the volumes that are attached to each node.
+func (c *Cluster) attached() (map[string][]string, error) {
+	all, err := c.attachments.List(labels.Everything())
+	if err != nil {
+		return nil, fmt.Errorf("volumeattachments: %w", err)
+	}
+	out := map[string][]string{}
+	for _, a := range all {
+		if !a.Status.Attached {
+			continue
+		}
+		name := a.Name
+		if pv := a.Spec.Source.PersistentVolumeName; pv != nil {
+			name = *pv
+		}
+		out[a.Spec.NodeName] = append(out[a.Spec.NodeName], name)
+	}
+	for _, names := range out {
+		slices.Sort(names)
+	}
+	return out, nil
 }

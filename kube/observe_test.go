@@ -7,16 +7,21 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
 	appslisters "k8s.io/client-go/listers/apps/v1"
+	scalinglisters "k8s.io/client-go/listers/autoscaling/v2"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	policylisters "k8s.io/client-go/listers/policy/v1"
+	storagelisters "k8s.io/client-go/listers/storage/v1"
 	"k8s.io/client-go/tools/cache"
 
 	"drover.dev/fleet"
@@ -44,6 +49,12 @@ func newStock(t testing.TB) *stock {
 	s.deployments = appslisters.NewDeploymentLister(store(&appsv1.Deployment{}))
 	s.replicaSets = appslisters.NewReplicaSetLister(store(&appsv1.ReplicaSet{}))
 	s.statefulSets = appslisters.NewStatefulSetLister(store(&appsv1.StatefulSet{}))
+	s.namespaces = corelisters.NewNamespaceLister(store(&corev1.Namespace{}))
+	s.attachments = storagelisters.NewVolumeAttachmentLister(store(&storagev1.VolumeAttachment{}))
+	s.scalers = scalinglisters.NewHorizontalPodAutoscalerLister(store(&autoscalingv2.HorizontalPodAutoscaler{}))
+	s.stops = corelisters.NewConfigMapLister(store(&corev1.ConfigMap{}))
+	s.rotations = store(&unstructured.Unstructured{})
+	s.journal = &kind{name: "rotations", mayLack: true, listed: func() bool { return true }}
 	return s
 }
 
@@ -201,10 +212,13 @@ func BenchmarkObserve(b *testing.B) {
 		name := fmt.Sprintf("app-%03d", app)
 		s.put(aBudget(namespace, name, name))
 		s.put(&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}})
+		s.put(anAutoscaler(namespace, name, "Deployment", name, nil, 200))
 		s.put(&appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name + "-77", OwnerReferences: controlledBy("Deployment", name)}})
 		for i := range nodes * perNode / 300 {
 			p := aPod(namespace, fmt.Sprintf("%s-77-%05d", name, i), fmt.Sprintf("n%04d", (app*97+i)%nodes))
 			p.Labels["app"], p.OwnerReferences = name, controlledBy("ReplicaSet", name+"-77")
+			p.Spec.Affinity = &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{
+				{TopologyKey: corev1.LabelHostname, LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": name}}}}}}
 			pods = append(pods, p)
 			s.put(p)
 		}

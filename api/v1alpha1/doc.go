@@ -1,0 +1,28 @@
+// Package v1alpha1 is drover's objects in the cluster: a Rotation is the durable record of a run, a Departure is one node that has to go.
+//
+// FromRecord and Rotation.Record turn a fleet.RotationRecord into an object and back, without loss down to the second. Deep copies
+// (zz_generated.deepcopy.go) and the custom resource definitions (deploy/crds) are generated and checked in:
+//
+//	go generate ./api/...
+//
+// The package talks to no API server: kube does.
+//
+// +kubebuilder:object:generate=true
+// +groupName=drover.dev
+package v1alpha1
+
+//go:generate go tool controller-gen object crd paths=. output:crd:dir=../../deploy/crds
+
+import "k8s.io/apimachinery/pkg/runtime/schema"
+
+// GroupVersion is the API group and version of this package's kinds.
+var GroupVersion = schema.GroupVersion{Group: "drover.dev", Version: "v1alpha1"}
+
+// Resources, as they are named in URLs.
+var (
+	Rotations  = GroupVersion.WithResource("rotations")
+	Departures = GroupVersion.WithResource("departures")
+)
+
+// RunLabel is on every Departure: the run that it belongs to.
+const RunLabel = "drover.dev/run"

@@ -1,0 +1,59 @@
+package kube
+
+import rbacv1 "k8s.io/api/rbac/v1"
+
+// Right is one thing that drover has to be allowed, and what it is for.
+type Right struct {
+	Rule      rbacv1.PolicyRule
+	Namespace string // "" for the whole cluster
+	For       string
+}
+
+var (
+	see    = []string{"get", "list", "watch"}
+	follow = []string{"list", "watch"}
+)
+
+// Rights are all that a run needs. A missing one is a fleet.Fatal error that names it.
+var Rights = []Right{
+	{rule("", see, "nodes"), "", "which nodes there are"},
+	{rule("", []string{"patch"}, "nodes"), "", "taint a departing node, take it out of load balancers, keep cluster-autoscaler off it"},
+	{rule("", see, "pods"), "", "which pods have to move"},
+	{rule("", []string{"create"}, "pods/eviction"), "", "move them, within their budgets"},
+	{rule("", []string{"patch"}, "pods"), "", "make the old pod of a singleton the cheapest to delete"},
+	{rule("policy", follow, "poddisruptionbudgets"), "", "how many pods may be missing"},
+	{rule("", follow, "persistentvolumeclaims", "persistentvolumes", "namespaces"), "", "where pods can run: zones of volumes, neighbours"},
+	{rule("storage.k8s.io", follow, "volumeattachments"), "", "whether a node's volumes are detached"},
+	{rule("apps", see, "deployments", "replicasets", "statefulsets"), "", "what keeps pods running"},
+	{rule("autoscaling", follow, "horizontalpodautoscalers"), "", "what sets the number of replicas"},
+	{rule("apps", []string{"patch"}, "deployments", "replicasets"), "", "give a singleton one replica more while it moves"},
+	{rule("autoscaling", []string{"patch"}, "horizontalpodautoscalers"), "", "keep the autoscaler from taking that replica back"},
+	{rule("drover.dev", []string{"get", "list", "watch", "create", "patch"}, "rotations", "departures"), "", "the durable record of a run"},
+	{rule("drover.dev", []string{"patch"}, "rotations/status", "departures/status"), "", "how far it is"},
+	{rule("", []string{"create"}, "events"), "default", "tell of departures on their nodes"},
+	{rule("coordination.k8s.io", []string{"create"}, "leases"), leaseNamespace, "one run at a time"},
+	{named(rule("coordination.k8s.io", []string{"get", "update"}, "leases"), leaseName), leaseNamespace, "one run at a time"},
+	{named(rule("", follow, "configmaps"), stopName), stopNamespace, "heed the cluster-wide stop"},
+}
+
+// PersonRights are what the commands of people need besides: pausing and undoing need no more than Rights.
+var PersonRights = []Right{
+	{rule("", []string{"create"}, "configmaps"), stopNamespace, "stop everything: drover pause --all"},
+	{named(rule("", []string{"delete"}, "configmaps"), stopName), stopNamespace, "go on: drover resume --all"},
+}
+
+// InstallRights are what Install needs.
+var InstallRights = []Right{
+	{rule("apiextensions.k8s.io", []string{"create"}, "customresourcedefinitions"), "", "install drover's kinds"},
+	{named(rule("apiextensions.k8s.io", []string{"get", "patch"}, "customresourcedefinitions"), "rotations.drover.dev", "departures.drover.dev"), "", "bring them up to date"},
+	{rule("drover.dev", []string{"list"}, "rotations", "departures"), "", "see that they are served"},
+}
+
+func rule(group string, verbs []string, resources ...string) rbacv1.PolicyRule {
+	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: resources, Verbs: verbs}
+}
+
+func named(r rbacv1.PolicyRule, names ...string) rbacv1.PolicyRule {
+	r.ResourceNames = names
+	return r
+}
