@@ -58,7 +58,7 @@ func Next(p Plan, s fleet.Snapshot) Step {
 		return v.out
 	}
 	v.capacity()
-	v.unsurgeGone(p.Back())
+	v.unsurgeGone()
 	if v.watchCanary(); v.unhealthy() != "" {
 		v.hold(v.subject(), "%s; nothing moves until it is good again", v.unhealthy())
 	} else {

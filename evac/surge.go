@@ -114,20 +114,21 @@ func (v *tick) notReplaced(p *fleet.Pod, m *fleet.SurgeMark) string {
 	return ""
 }
 
-// unsurgeGone takes back what was given to workloads whose old pod is gone already, and on the way back all that the run gave.
-func (v *tick) unsurgeGone(all bool) {
+// unsurgeGone takes back what was given for pods that are gone, or whose node stays after all.
+func (v *tick) unsurgeGone() {
 	for i := range v.s.Workloads {
 		w := &v.s.Workloads[i]
 		if w.Surge == nil || w.Surge.Run != v.plan.Run {
 			continue
 		}
 		p := v.ix.byUID[w.Surge.Pod]
-		if p == nil || p.Terminating || all {
-			ref := fleet.PodRef{Namespace: w.Owner.Namespace, UID: w.Surge.Pod}
-			if p != nil {
-				ref = p.Ref
-			}
-			v.do(unsurge(w, ref, false, "the pod that it was for is gone"))
+		switch {
+		case p == nil:
+			v.do(unsurge(w, fleet.PodRef{Namespace: w.Owner.Namespace, UID: w.Surge.Pod}, false, "the pod that it was for is gone"))
+		case p.Terminating:
+			v.do(unsurge(w, p.Ref, false, "the pod that it was for is going"))
+		case !v.leaving[p.Node]:
+			v.do(unsurge(w, p.Ref, false, "the pod that it was for stays"))
 		}
 	}
 }

@@ -1,0 +1,133 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"drover.dev/fleet"
+)
+
+// How long a refused action need not be asked for again, as package kube says of the real API server.
+const (
+	budgetWait = 2 * time.Second
+	ownerWait  = 10 * time.Second
+	brokenWait = 30 * time.Second
+)
+
+// Act carries out one action. "Already so" is success, and a node that is gone needs nothing any more.
+func (c *Cluster) Act(_ context.Context, a fleet.Action) error {
+	return c.do(func() error {
+		switch a.Verb {
+		case fleet.Evict:
+			return c.evict(a.Pod)
+		case fleet.Taint_, fleet.Untaint, fleet.Keep, fleet.Unkeep, fleet.Exclude, fleet.Include:
+			if n := c.node[a.Node]; n != nil {
+				n.act(a)
+				c.nodeChanged()
+			}
+			return nil
+		case fleet.Record:
+			return c.record(*a.Rotation)
+		case fleet.Surge:
+			return c.surge(a)
+		case fleet.Unsurge:
+			return c.unsurge(a)
+		}
+		return fmt.Errorf("the sandbox's cluster does not know how to %s", a.Verb)
+	})
+}
+
+// act changes what drover may change on a node. What others set is left to them.
+func (n *node) act(a fleet.Action) {
+	switch a.Verb {
+	case fleet.Taint_:
+		n.taint(fleet.Taint{Key: fleet.TaintKey, Value: a.Run, Effect: a.Effect})
+	case fleet.Untaint:
+		n.untaint(fleet.TaintKey)
+	case fleet.Keep:
+		if !n.HeldDown {
+			n.HeldDown, n.Kept = true, a.Run
+		}
+	case fleet.Unkeep:
+		if n.Kept == a.Run {
+			n.HeldDown, n.Kept = false, ""
+		}
+	case fleet.Exclude:
+		if !n.Excluded {
+			n.Excluded, n.OutBy = true, a.Run
+			n.label(excludeLabel, "true")
+		}
+	case fleet.Include:
+		if n.OutBy != "" {
+			n.Excluded, n.OutBy = false, ""
+			n.label(excludeLabel, "")
+		}
+	}
+}
+
+// evict is the eviction API. A pod that is gone, or reborn under its name, needs no eviction any more.
+func (c *Cluster) evict(ref fleet.PodRef) error {
+	p := c.find(ref)
+	if p == nil {
+		return nil
+	}
+	if p.w.spec.Held != "" {
+		return &fleet.Refused{Reason: fmt.Sprintf("held by its owner: admission webhook %s.%s says: %s", p.w.Owner.Name, p.w.Owner.Namespace, p.w.spec.Held), Wait: ownerWait}
+	}
+	if p.Terminating {
+		return nil
+	}
+	if err := p.charge(); err != nil {
+		return err
+	}
+	c.because("pod " + p.Ref.String() + " was evicted")
+	c.ledger.Evictions = append(c.ledger.Evictions, Eviction{At: c.now, Pod: p.Ref, Identity: p.identity(), Node: p.Node})
+	c.remove(p)
+	return nil
+}
+
+// charge asks the pod's budget, where it has a say, and takes one disruption from it.
+func (p *pod) charge() error {
+	if p.Finished || !p.running || len(p.w.budgets) == 0 {
+		return nil
+	}
+	if len(p.w.budgets) > 1 {
+		return &fleet.Refused{Reason: "the API server refuses: more than one PodDisruptionBudget covers the pod; leave one of them", Wait: brokenWait}
+	}
+	b := p.w.budgets[0]
+	if !p.Ready && (b.spec.AlwaysAllow || b.Desired > 0 && b.Healthy >= b.Desired) {
+		return nil
+	}
+	if b.Allowed <= 0 {
+		name := b.Name[strings.Index(b.Name, "/")+1:]
+		return &fleet.Refused{
+			Reason: fmt.Sprintf("the budget does not allow it now: The disruption budget %s needs %d healthy pods and has %d currently", name, b.Desired, b.Healthy),
+			Wait:   budgetWait,
+		}
+	}
+	b.Allowed--
+	return nil
+}
+
+// lostAfter is how long after its announced end a pod on a silent node may stay before it counts as gone.
+const lostAfter = 30 * time.Second
+
+// Confirm says whether what the action expects of the cluster holds now.
+func (c *Cluster) Confirm(_ context.Context, a fleet.Action) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.node[a.Node]
+	if !a.Expect.Empty || n == nil {
+		return nil
+	}
+	now := c.clock.Now()
+	for _, p := range n.pods {
+		if p.Stays() != "" || p.Terminating && !n.Ready && now.Sub(p.Deleted) >= lostAfter {
+			continue
+		}
+		return &fleet.Refused{Reason: fmt.Sprintf("node %s is not empty after all: pod %s is on it", a.Node, p.Ref)}
+	}
+	return nil
+}

@@ -1,0 +1,17 @@
+// Package cluster is a small Kubernetes in memory: one state machine on an injected clock, in which drover's stories run in milliseconds.
+//
+// Make one with [New], fill it with [Cluster.AddNode], [Cluster.Apply] and [Cluster.Protect], then let the clock run. Observe, Confirm, Act and
+// Changed make it the engine's hand on a cluster. [Cluster.Ledger] is what an independent witness saw; [Cluster.Settings] is everything that
+// drover may change, in lines that can be compared.
+//
+// It models nodes and their machines, the scheduler's filters and its default scoring, the controllers of Deployments, StatefulSets, DaemonSets
+// and Jobs, a pod's life from binding to the end of its grace, volumes that one node at a time may use, PodDisruptionBudgets as the disruption
+// controller counts them and the eviction API charges them, HorizontalPodAutoscalers, a GitOps controller that puts replicas back, and load
+// balancer targets by pod IP. Controllers, scheduler and the counting of budgets act at the moment of the change they react to (the scheduler at the
+// end of a moment in which nodes changed); only pods, volumes, targets, autoscalers and GitOps take time. A cluster whose work is done has no
+// events. The same seed and the same calls give the same life.
+//
+// It refuses loudly what it does not know: an unknown kind of workload, an unknown verb, a budget with both or neither bound. It has no rollouts
+// (a workload's pods never change their template), no preemption, no preferred affinities, no quotas; a NoExecute taint keeps pods off but removes
+// none; and a pod is Running as soon as it is bound and its volume is attached.
+package cluster

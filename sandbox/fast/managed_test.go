@@ -1,0 +1,65 @@
+package fast
+
+import (
+	"testing"
+	"time"
+
+	"drover.dev/fleet"
+	"drover.dev/sandbox/cluster"
+)
+
+func TestManagedGroupsAreCopiedAndDeleted(t *testing.T) {
+	l := newLab(t, Options{})
+	l.must(l.AddNodegroup(NodegroupSpec{Name: "web", Size: 2, Min: 1, Labels: map[string]string{"pool": "web"}}))
+	l.must(l.Deploy(deployment("api", 4), cluster.BudgetSpec{MaxUnavailable: "1"}))
+	l.settle()
+	g := l.group("web")
+	l.equal("status", g.Managed.Status, "ACTIVE")
+	l.equal("up to date", g.Managed.Latest, g.Managed.Version)
+	l.equal("label", l.observe().Nodes[0].Labels["pool"], "web")
+	l.Cloud.PublishRelease("1.33", "1.33.4-20261101")
+	g = l.group("web")
+	l.equal("outdated", g.Outdated(&g.Instances[0]) != "", true)
+
+	create := fleet.Action{Verb: fleet.CreateGroup, Group: "web", Copy: "web-2", To: 2, Run: "r"}
+	l.must(l.act(create))
+	l.must(l.act(create))
+	other := create
+	other.Run = "q"
+	l.refused(l.act(other), "exists already and is not of run q")
+	l.settle()
+	made := l.group("web-2")
+	l.equal("made", made.Managed.Status, "ACTIVE")
+	l.equal("copy", []any{made.Managed.CopyOf, made.Managed.Run, made.Managed.Version, made.Desired, made.Min}, []any{"web", "r", g.Managed.Latest, 2, 1})
+
+	s := l.observe()
+	for _, in := range g.Instances {
+		l.must(l.act(fleet.Action{Verb: fleet.Taint_, Node: s.NodeOf(in.ID).Name, Run: "r", Effect: fleet.NoSchedule}))
+	}
+	for _, in := range g.Instances {
+		l.await("empty", func() bool { return l.evictAll(s.NodeOf(in.ID).Name) })
+	}
+	remove := fleet.Action{Verb: fleet.DeleteGroup, Group: "web", Run: "r"}
+	l.must(l.act(remove))
+	l.must(l.act(remove))
+	l.await("the group is gone", func() bool { return len(l.observe().Groups) == 1 })
+	l.must(l.act(remove))
+	l.settle()
+	l.equal("breaches", len(l.Cluster.Ledger().Breaches), 0)
+	l.equal("lost", len(l.Cluster.Ledger().Lost), 0)
+	l.refused(l.act(create), "the node group to copy is gone")
+}
+
+// EKS drains by itself, respecting budgets, but gives that no time: what has not moved by then is lost.
+func TestDeletingAFullNodegroupLosesPods(t *testing.T) {
+	l := newLab(t, Options{})
+	l.must(l.AddNodegroup(NodegroupSpec{Name: "web", Size: 2}))
+	s := deployment("api", 4)
+	s.Stop = 20 * time.Second
+	l.must(l.Deploy(s, cluster.BudgetSpec{MaxUnavailable: "1"}))
+	l.settle()
+	l.must(l.act(fleet.Action{Verb: fleet.DeleteGroup, Group: "web"}))
+	l.Advance(10 * time.Minute)
+	l.equal("lost", len(l.Cluster.Ledger().Lost) > 0, true)
+	l.equal("breaches", len(l.Cluster.Ledger().Breaches) > 0, true)
+}
