@@ -23,6 +23,21 @@ func (c *Cloud) Act(ctx context.Context, a fleet.Action) error {
 
 func (c *Cloud) act(ctx context.Context, a fleet.Action) error {
 	switch a.Verb {
+	case fleet.CreateGroup:
+		return c.createGroup(ctx, a)
+	case fleet.DeleteGroup:
+		return c.deleteGroup(ctx, a)
+	case fleet.Deregister:
+		return c.deregister(ctx, a)
+	case fleet.Register:
+		return c.register(ctx, a)
+	}
+	scaling, err := c.scalingName(ctx, a.Group)
+	if err != nil {
+		return err
+	}
+	a.Group = scaling
+	switch a.Verb {
 	case fleet.Journal:
 		_, err := c.scaling.CreateOrUpdateTags(ctx, &autoscaling.CreateOrUpdateTagsInput{Tags: []astypes.Tag{{
 			ResourceId: &a.Group, ResourceType: sdk.String(groupResource), Key: sdk.String(markTag),
@@ -42,14 +57,12 @@ func (c *Cloud) act(ctx context.Context, a fleet.Action) error {
 		return err
 	case fleet.Resize:
 		return c.resize(ctx, a)
-	case fleet.Deregister:
-		_, err := c.elb.DeregisterTargets(ctx, &elb.DeregisterTargetsInput{TargetGroupArn: &a.Target, Targets: []elbtypes.TargetDescription{{Id: &a.Instance}}})
-		if codeIs(err, "InvalidTarget") {
-			return nil // not registered: already so
-		}
-		return err
 	case fleet.Terminate:
 		return c.terminate(ctx, a)
+	case fleet.Standby:
+		return c.standby(ctx, a)
+	case fleet.Unstandby:
+		return c.unstandby(ctx, a)
 	}
 	return fmt.Errorf("aws does not know how to %s", a.Verb)
 }
@@ -98,35 +111,112 @@ func (c *Cloud) resize(ctx context.Context, a fleet.Action) error {
 	return err
 }
 
-// terminate closes exactly this instance and takes it off the desired capacity. Asking twice must not decrement twice, so an instance that
-// is already leaving, or gone, is left alone.
-func (c *Cloud) terminate(ctx context.Context, a fleet.Action) error {
+// member reads an instance of the group as it is now, with the group; nil when it belongs to none. It refuses when the instance moved to another
+// group, or the group to another run.
+func (c *Cloud) member(ctx context.Context, a fleet.Action) (*astypes.AutoScalingInstanceDetails, *astypes.AutoScalingGroup, error) {
 	out, err := c.scaling.DescribeAutoScalingInstances(ctx, &autoscaling.DescribeAutoScalingInstancesInput{InstanceIds: []string{a.Instance}})
-	if err != nil {
-		return err
+	if err != nil || len(out.AutoScalingInstances) == 0 {
+		return nil, nil, err
 	}
-	if len(out.AutoScalingInstances) == 0 {
-		return nil
-	}
-	in := out.AutoScalingInstances[0]
+	in := &out.AutoScalingInstances[0]
 	if group := sdk.ToString(in.AutoScalingGroupName); group != a.Group {
-		return &fleet.Refused{Reason: fmt.Sprintf("it belongs to group %s by now, expected %s", group, a.Group)}
-	}
-	if strings.HasPrefix(sdk.ToString(in.LifecycleState), "Terminat") {
-		return nil
+		return nil, nil, &fleet.Refused{Reason: fmt.Sprintf("it belongs to group %s by now, expected %s", group, a.Group)}
 	}
 	g, err := c.raw(ctx, a.Group)
+	if err != nil || g == nil {
+		return in, nil, err
+	}
+	return in, g, carries(g, a.Run)
+}
+
+func leaving(state string) bool { return strings.HasPrefix(state, "Terminat") }
+
+// aside tells whether an instance is in standby or on the way there: desired does not count it.
+func aside(state string) bool {
+	return state == string(astypes.LifecycleStateStandby) || state == string(astypes.LifecycleStateEnteringStandby)
+}
+
+// terminate closes exactly this instance and takes it off the desired capacity, which does not count one in standby. Asking twice must not
+// decrement twice, so an instance that is already leaving, or gone, is left alone.
+func (c *Cloud) terminate(ctx context.Context, a fleet.Action) error {
+	in, g, err := c.member(ctx, a)
+	if in != nil && leaving(sdk.ToString(in.LifecycleState)) {
+		return nil
+	}
+	if err != nil || in == nil {
+		return err
+	}
+	counted := !aside(sdk.ToString(in.LifecycleState))
+	_, err = c.scaling.TerminateInstanceInAutoScalingGroup(ctx, &autoscaling.TerminateInstanceInAutoScalingGroupInput{InstanceId: &a.Instance, ShouldDecrementDesiredCapacity: &counted})
+	if g != nil && codeIs(err, "ValidationError") && strings.Contains(err.Error(), "equals minSize") {
+		return &fleet.Refused{Reason: fmt.Sprintf("the group's desired capacity is at its minimum of %d, so no instance may go without a replacement; raise desired or lower the minimum", sdk.ToInt32(g.MinSize))}
+	}
+	return err
+}
+
+// standby takes an instance out of service, and off the desired capacity, but keeps it running.
+func (c *Cloud) standby(ctx context.Context, a fleet.Action) error {
+	in, g, err := c.member(ctx, a)
 	if err != nil {
 		return err
 	}
-	if g != nil {
-		if err := carries(g, a.Run); err != nil {
-			return err
+	if in == nil || g == nil {
+		return &fleet.Refused{Reason: "the instance is gone"}
+	}
+	switch state := sdk.ToString(in.LifecycleState); {
+	case aside(state):
+		return nil
+	case state != string(astypes.LifecycleStateInService):
+		return &fleet.Refused{Reason: fmt.Sprintf("the instance is %s, expected %s", state, astypes.LifecycleStateInService)}
+	}
+	if desired, least := sdk.ToInt32(g.DesiredCapacity), sdk.ToInt32(g.MinSize); desired <= least {
+		return &fleet.Refused{Reason: fmt.Sprintf("the group's desired capacity is at its minimum of %d, so no instance may go to standby; raise desired or lower the minimum", least)}
+	}
+	_, err = c.scaling.EnterStandby(ctx, &autoscaling.EnterStandbyInput{AutoScalingGroupName: &a.Group, InstanceIds: []string{a.Instance}, ShouldDecrementDesiredCapacity: sdk.Bool(true)})
+	return err
+}
+
+// unstandby puts an instance back into service, and onto the desired capacity.
+func (c *Cloud) unstandby(ctx context.Context, a fleet.Action) error {
+	in, g, err := c.member(ctx, a)
+	if err != nil {
+		return err
+	}
+	if in == nil || g == nil {
+		return &fleet.Refused{Reason: "the instance is gone"}
+	}
+	switch state := sdk.ToString(in.LifecycleState); {
+	case state == string(astypes.LifecycleStateInService) || strings.HasPrefix(state, fleet.Pending):
+		return nil
+	case state != string(astypes.LifecycleStateStandby):
+		return &fleet.Refused{Reason: fmt.Sprintf("the instance is %s, expected %s", state, astypes.LifecycleStateStandby)}
+	}
+	if desired, most := sdk.ToInt32(g.DesiredCapacity), sdk.ToInt32(g.MaxSize); desired >= most {
+		return &fleet.Refused{Reason: fmt.Sprintf("the group's desired capacity is at its maximum of %d, so no instance may leave standby; lower desired or raise the maximum", most)}
+	}
+	_, err = c.scaling.ExitStandby(ctx, &autoscaling.ExitStandbyInput{AutoScalingGroupName: &a.Group, InstanceIds: []string{a.Instance}})
+	return err
+}
+
+// deregister takes an instance out of a target group. AWS takes a target without a port for the one under the group's own port, so every port
+// is named under which the instance is there.
+func (c *Cloud) deregister(ctx context.Context, a fleet.Action) error {
+	told, _, err := c.describeHealth(ctx, a.Target)
+	if err != nil {
+		return err
+	}
+	var targets []elbtypes.TargetDescription
+	for _, d := range told {
+		if targetID(d) == a.Instance && targetState(d) != fleet.TargetDraining {
+			targets = append(targets, elbtypes.TargetDescription{Id: d.Target.Id, Port: d.Target.Port})
 		}
 	}
-	_, err = c.scaling.TerminateInstanceInAutoScalingGroup(ctx, &autoscaling.TerminateInstanceInAutoScalingGroupInput{InstanceId: &a.Instance, ShouldDecrementDesiredCapacity: sdk.Bool(true)})
-	if g != nil && codeIs(err, "ValidationError") && strings.Contains(err.Error(), "equals minSize") {
-		return &fleet.Refused{Reason: fmt.Sprintf("the group's desired capacity is at its minimum of %d, so no instance may go without a replacement; raise desired or lower the minimum", sdk.ToInt32(g.MinSize))}
+	if len(targets) == 0 {
+		return nil
+	}
+	_, err = c.elb.DeregisterTargets(ctx, &elb.DeregisterTargetsInput{TargetGroupArn: &a.Target, Targets: targets})
+	if codeIs(err, "InvalidTarget", "TargetGroupNotFound") {
+		return nil // not registered: already so
 	}
 	return err
 }

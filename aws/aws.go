@@ -16,7 +16,10 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/eks"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/servicequotas"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 
@@ -32,18 +35,23 @@ type Cloud struct {
 	ec2     *ec2.Client
 	elb     *elb.Client
 	sts     *sts.Client
+	eks     *eks.Client
+	ssm     *ssm.Client
+	quotas  *servicequotas.Client
 	region  string
 
 	mu       sync.Mutex
 	launched map[string]time.Time         // by instance id: never changes
 	targets  map[string]fleet.TargetGroup // by ARN: settings, read once per process
+	scalings map[string]string            // Auto Scaling's name by the group's own, as last observed
 }
 
 // New makes the clients. It calls nothing yet.
 func New(cfg sdk.Config) *Cloud {
 	return &Cloud{
-		scaling: autoscaling.NewFromConfig(cfg), ec2: ec2.NewFromConfig(cfg), elb: elb.NewFromConfig(cfg), sts: sts.NewFromConfig(cfg), region: cfg.Region,
-		launched: map[string]time.Time{}, targets: map[string]fleet.TargetGroup{},
+		scaling: autoscaling.NewFromConfig(cfg), ec2: ec2.NewFromConfig(cfg), elb: elb.NewFromConfig(cfg), sts: sts.NewFromConfig(cfg),
+		eks: eks.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg), quotas: servicequotas.NewFromConfig(cfg), region: cfg.Region,
+		launched: map[string]time.Time{}, targets: map[string]fleet.TargetGroup{}, scalings: map[string]string{},
 	}
 }
 
@@ -62,6 +70,23 @@ var expired = map[string]bool{
 	"AuthFailure": true, "SignatureDoesNotMatch": true, "MissingAuthenticationToken": true,
 }
 
+// denied lists the codes by which AWS says that a right is missing.
+var denied = map[string]bool{"AccessDenied": true, "AccessDeniedException": true, "UnauthorizedOperation": true}
+
+// missingRight is AWS's refusal for want of a right.
+type missingRight struct{ code, message string }
+
+func (m *missingRight) Error() string {
+	return fmt.Sprintf("AWS refuses: %s: %s; grant drover that permission", m.code, m.message)
+}
+
+// isDenied tells whether a right is missing, before and after explain.
+func isDenied(err error) bool {
+	var api smithy.APIError
+	var right *missingRight
+	return errors.As(err, &right) || errors.As(err, &api) && denied[api.ErrorCode()]
+}
+
 // explain says what AWS answered, and what to do about it. What was being done is for the caller to say.
 func explain(err error) error {
 	if err == nil {
@@ -78,9 +103,9 @@ func explain(err error) error {
 	switch {
 	case expired[code]:
 		return &fleet.Fatal{Err: fmt.Errorf("AWS credentials are not accepted: %s: %s; renew them (aws sso login) and start again: drover goes on where it stopped", code, api.ErrorMessage())}
-	case code == "AccessDenied" || code == "AccessDeniedException" || code == "UnauthorizedOperation":
-		return &fleet.Fatal{Err: fmt.Errorf("AWS refuses: %s: %s; grant drover that permission", code, api.ErrorMessage())}
-	case code == "ScalingActivityInProgress" || code == "ResourceContention" || strings.Contains(code, "Throttling") || code == "RequestLimitExceeded":
+	case denied[code]:
+		return &fleet.Fatal{Err: &missingRight{code, api.ErrorMessage()}}
+	case code == "ScalingActivityInProgress" || code == "ResourceContention" || code == "ResourceInUseException" || code == "TooManyRequestsException" || strings.Contains(code, "Throttling") || code == "RequestLimitExceeded":
 		return &fleet.Refused{Reason: fmt.Sprintf("AWS is busy: %s: %s", code, api.ErrorMessage())}
 	}
 	return fmt.Errorf("%s: %s", code, api.ErrorMessage())

@@ -7,15 +7,12 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	astypes "github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
-	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
 	"drover.dev/fleet"
 )
@@ -27,23 +24,29 @@ const (
 	instancesAtOnce = 100
 )
 
-// Groups returns the named groups that exist, or all of them when no name is given. A named group that cannot be read in full is an error;
+// Groups returns the named groups that exist, or all of them when no name is given. A managed node group goes by its own name and answers to
+// that of its Auto Scaling group, too. A named group that cannot be read in full is an error;
 // among all it is listed with its Trouble.
 func (c *Cloud) Groups(ctx context.Context, names []string) ([]fleet.Group, error) {
-	raw, err := c.describeGroups(ctx, names)
+	groups, err := c.find(ctx, names)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.learnLaunchTimes(ctx, raw); err != nil {
+	if err := c.learnLaunchTimes(ctx, groups); err != nil {
 		return nil, err
 	}
 	var out []fleet.Group
-	for i := range raw {
-		g, err := c.group(ctx, &raw[i])
-		if err != nil {
-			return nil, fmt.Errorf("group %s: %w", g.Name, err)
+	var attached [][]string
+	known := newAdvice()
+	for i := range groups {
+		g := c.group(&groups[i])
+		if groups[i].nodegroup != "" {
+			c.manage(ctx, &g, &groups[i], known)
 		}
-		out = append(out, g)
+		out, attached = append(out, g), append(attached, groups[i].raw.TargetGroupARNs)
+	}
+	if err := c.observeTargets(ctx, out, attached); err != nil {
+		return nil, err
 	}
 	if err := c.resolve(ctx, out); err != nil {
 		return nil, err
@@ -83,14 +86,19 @@ func (c *Cloud) GroupOf(ctx context.Context, instance string) (string, error) {
 		return "", doing("ask which group "+instance+" belongs to", err)
 	}
 	for _, in := range out.AutoScalingInstances {
-		return sdk.ToString(in.AutoScalingGroupName), nil
+		groups, err := c.find(ctx, []string{sdk.ToString(in.AutoScalingGroupName)})
+		if err != nil || len(groups) == 0 {
+			return sdk.ToString(in.AutoScalingGroupName), err
+		}
+		return groups[0].name, nil
 	}
 	return "", nil
 }
 
-func (c *Cloud) group(ctx context.Context, raw *astypes.AutoScalingGroup) (fleet.Group, error) {
+func (c *Cloud) group(f *found) fleet.Group {
+	raw := &f.raw
 	g := fleet.Group{
-		Name: sdk.ToString(raw.AutoScalingGroupName), Zones: slices.Clone(raw.AvailabilityZones), Wants: wants(raw),
+		Name: f.name, Zones: slices.Clone(raw.AvailabilityZones), Wants: wants(raw),
 		Min: int(sdk.ToInt32(raw.MinSize)), Max: int(sdk.ToInt32(raw.MaxSize)), Desired: int(sdk.ToInt32(raw.DesiredCapacity)),
 	}
 	slices.Sort(g.Zones)
@@ -105,7 +113,10 @@ func (c *Cloud) group(ctx context.Context, raw *astypes.AutoScalingGroup) (fleet
 		g.Instances = append(g.Instances, c.instance(&raw.Instances[i]))
 	}
 	fleet.SortInstances(g.Instances)
-	return g, c.observeTargets(ctx, &g, raw.TargetGroupARNs)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.scalings[g.Name] = sdk.ToString(raw.AutoScalingGroupName)
+	return g
 }
 
 // trouble notes what keeps a group from being read in full. The first reason is told.
@@ -250,11 +261,11 @@ func (v versions) fill(t *fleet.Template) {
 }
 
 // learnLaunchTimes asks EC2 for instances not seen before: Auto Scaling does not say when it launched them.
-func (c *Cloud) learnLaunchTimes(ctx context.Context, groups []astypes.AutoScalingGroup) error {
+func (c *Cloud) learnLaunchTimes(ctx context.Context, groups []found) error {
 	c.mu.Lock()
 	var unknown []string
 	for _, g := range groups {
-		for _, in := range g.Instances {
+		for _, in := range g.raw.Instances {
 			if _, ok := c.launched[sdk.ToString(in.InstanceId)]; !ok {
 				unknown = append(unknown, sdk.ToString(in.InstanceId))
 			}
@@ -286,87 +297,4 @@ func (c *Cloud) learn(ctx context.Context, ids []string) error {
 		c.mu.Unlock()
 	}
 	return nil
-}
-
-// observeTargets fills the state of every instance in every target group attached to the group.
-func (c *Cloud) observeTargets(ctx context.Context, g *fleet.Group, arns []string) error {
-	for _, arn := range arns {
-		tg, err := c.targetGroup(ctx, arn)
-		var out *elb.DescribeTargetHealthOutput
-		if err == nil {
-			out, err = c.elb.DescribeTargetHealth(ctx, &elb.DescribeTargetHealthInput{TargetGroupArn: &arn})
-		}
-		if codeIs(err, "TargetGroupNotFound") {
-			trouble(g, fmt.Sprintf("target group %s, which is attached to it, does not exist any more", arn))
-			continue
-		}
-		if err != nil {
-			return doing("describe targets of "+cmp.Or(tg.Name, arn), err)
-		}
-		g.Targets = append(g.Targets, tg)
-		for _, d := range out.TargetHealthDescriptions {
-			if d.Target == nil || d.TargetHealth == nil {
-				continue
-			}
-			if in := g.Instance(sdk.ToString(d.Target.Id)); in != nil {
-				addTarget(in, arn, string(d.TargetHealth.State))
-			}
-		}
-	}
-	return nil
-}
-
-// addTarget notes a state. An instance registered under several ports is as far as the port that is least healthy.
-func addTarget(in *fleet.Instance, arn, state string) {
-	if state == fleet.TargetUnused {
-		return
-	}
-	for i := range in.Targets {
-		if in.Targets[i].Group == arn {
-			if in.Targets[i].State == fleet.TargetHealthy {
-				in.Targets[i].State = state
-			}
-			return
-		}
-	}
-	in.Targets = append(in.Targets, fleet.Target{Group: arn, State: state})
-}
-
-// targetGroup reads a target group's settings, once.
-func (c *Cloud) targetGroup(ctx context.Context, arn string) (fleet.TargetGroup, error) {
-	c.mu.Lock()
-	tg, ok := c.targets[arn]
-	c.mu.Unlock()
-	if ok {
-		return tg, nil
-	}
-	tg = fleet.TargetGroup{ARN: arn, Name: arn}
-	out, err := c.elb.DescribeTargetGroups(ctx, &elb.DescribeTargetGroupsInput{TargetGroupArns: []string{arn}})
-	if err != nil {
-		return tg, err
-	}
-	for _, raw := range out.TargetGroups {
-		tg.Name = sdk.ToString(raw.TargetGroupName)
-		tg.Warmup = time.Duration(sdk.ToInt32(raw.HealthCheckIntervalSeconds)) * time.Second
-	}
-	attrs, err := c.elb.DescribeTargetGroupAttributes(ctx, &elb.DescribeTargetGroupAttributesInput{TargetGroupArn: &arn})
-	if err != nil {
-		return tg, err
-	}
-	tg.Delay = delayOf(attrs.Attributes)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.targets[arn] = tg
-	return tg, nil
-}
-
-func delayOf(attrs []elbtypes.TargetGroupAttribute) time.Duration {
-	for _, a := range attrs {
-		if sdk.ToString(a.Key) == "deregistration_delay.timeout_seconds" {
-			if n, err := strconv.Atoi(sdk.ToString(a.Value)); err == nil {
-				return time.Duration(n) * time.Second
-			}
-		}
-	}
-	return 300 * time.Second // AWS's default
 }

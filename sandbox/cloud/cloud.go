@@ -29,6 +29,11 @@ type Cloud struct {
 	made     int
 	closed   bool
 	drought  map[capacity]bool
+	withheld map[capacity]bool // types that a zone does not offer
+	taken    map[string]int    // addresses that others have, by zone
+	quota    int               // vCPUs of standard types on demand
+
+	drainedByOthers bool
 }
 
 // world is all that AWS remembers. Pointers in it are owned by it; what leaves the package is a copy.
@@ -39,6 +44,9 @@ type world struct {
 	configs    map[string]*LaunchConfiguration
 	targets    map[string]*TargetGroup // by ARN
 	activities map[string][]Activity   // by group name, oldest first
+	clusters   map[string]*Cluster
+	nodegroups map[nodegroupID]*Nodegroup
+	releases   map[string]string // newest AMI release by Kubernetes version
 }
 
 // New returns an empty account with a network: one VPC, one subnet per zone.
@@ -49,7 +57,9 @@ func New(cfg Config) *Cloud {
 		w: &world{
 			groups: map[string]*Group{}, instances: map[string]*Instance{}, templates: map[string]*Template{},
 			configs: map[string]*LaunchConfiguration{}, targets: map[string]*TargetGroup{}, activities: map[string][]Activity{},
+			clusters: map[string]*Cluster{}, nodegroups: map[nodegroupID]*Nodegroup{}, releases: map[string]string{},
 		},
+		withheld: map[capacity]bool{}, taken: map[string]int{}, quota: usualQuota,
 		ids:     rand.New(rand.NewPCG(uint64(cfg.Seed), 1)),
 		dice:    rand.New(rand.NewPCG(uint64(cfg.Seed), 2)),
 		feeds:   map[int]*Feed{},
@@ -158,7 +168,8 @@ func (w *world) clone() *world {
 	n := &world{
 		groups: cloneMap(w.groups, (*Group).clone), instances: cloneMap(w.instances, (*Instance).clone),
 		templates: cloneMap(w.templates, (*Template).clone), targets: cloneMap(w.targets, (*TargetGroup).clone),
-		configs: maps.Clone(w.configs), // never changed once made
+		configs:  maps.Clone(w.configs), // never changed once made
+		clusters: cloneMap(w.clusters, func(k *Cluster) Cluster { return *k }), nodegroups: cloneMap(w.nodegroups, (*Nodegroup).clone), releases: maps.Clone(w.releases),
 	}
 	n.activities = map[string][]Activity{}
 	for name, as := range w.activities {

@@ -1,11 +1,14 @@
-// Package cloud is the simulated AWS: Auto Scaling, EC2, load balancer targets and caller identity as one state machine on an
-// injected clock.
+// Package cloud is the simulated AWS: Auto Scaling, EC2, EKS managed node groups, load balancer targets, quotas and caller identity as
+// one state machine on an injected clock.
 //
 // A [Cloud] has one method per API action, with plain parameters and AWS's own error codes, so that an in-memory front can call
 // it straight from Go and package wire can put it behind HTTP. Time passes only by the [Clock]: on a [VirtualClock] a story of an
 // hour runs in milliseconds and always the same way; on a [RealClock] machines and load balancers take part, told by
 // [Cloud.Subscribe] when an instance is launched, booted or must die, and telling by [Cloud.ReportTargetHealth] how targets fare.
 //
-// What it does not model it does not pretend: there are no lifecycle hooks, no Standby, no warm pools, no scaling policies, no
+// Of a Kubernetes cluster it knows the version and nothing else. What EKS would do to nodes and pods it asks of others by events
+// (NodeCordon, NodeDrain, NodeChanged), and [Cloud.ReportNodeDrained] is their answer.
+//
+// What it does not model it does not pretend: there are no lifecycle hooks, no warm pools, no scaling policies, no
 // listeners (every target group counts as used by a load balancer), and a type of instance has no price.
 package cloud

@@ -61,6 +61,8 @@ func (f *faults) strike(action string, after bool) error {
 			return r.err
 		case service == "ec2":
 			return &Error{"RequestLimitExceeded", "Request limit exceeded.", 503}
+		case service == "eks" || service == "ssm" || service == "servicequotas":
+			return &Error{"ThrottlingException", "Rate exceeded", 429}
 		}
 		return &Error{"Throttling", "Rate exceeded", 400}
 	}

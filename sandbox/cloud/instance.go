@@ -46,7 +46,9 @@ type Instance struct {
 	KeyName             string
 	UserData            string // base64, as it was given
 	Tags                map[string]string
-	ReasonCode          string // StateReason
+	Labels              map[string]string // its node is to register with, by the node group it is in; none otherwise
+	Taints              []NodeTaint       // likewise
+	ReasonCode          string            // StateReason
 	ReasonMessage       string
 	Transition          string // StateTransitionReason
 	Reservation         string
@@ -54,7 +56,7 @@ type Instance struct {
 
 func (i *Instance) clone() Instance {
 	n := *i
-	n.Tags = maps.Clone(i.Tags)
+	n.Tags, n.Labels, n.Taints = maps.Clone(i.Tags), maps.Clone(i.Labels), slices.Clone(i.Taints)
 	return n
 }
 
@@ -97,8 +99,9 @@ func (c *Cloud) start(i *Instance) {
 		i.Booted = true
 		c.emit(Event{Kind: InstanceBooted, Instance: i.clone()})
 		c.targetBooted(i.ID)
+		c.memberBooted(i.ID)
 	})
-	c.memberRunning(i)
+	c.memberRunning(i.ID)
 }
 
 // stop ends an instance; one that is ending already stays as it is.

@@ -5,13 +5,15 @@ import (
 	"slices"
 )
 
-// LifecycleState is Auto Scaling's word for where an instance is in its group. Pending:Wait, Terminating:Wait and Standby will
-// stand between these.
+// LifecycleState is Auto Scaling's word for where an instance is in its group. Pending:Wait and Terminating:Wait will stand between
+// these.
 type LifecycleState string
 
 const (
 	LifecyclePending LifecycleState = "Pending"
 	InService        LifecycleState = "InService"
+	EnteringStandby  LifecycleState = "EnteringStandby"
+	OnStandby        LifecycleState = "Standby"
 	Terminating      LifecycleState = "Terminating"
 )
 
@@ -29,8 +31,8 @@ type Member struct {
 	Configuration string // name of the launch configuration, if launched from one
 
 	ill       string // what an unhealthy member failed, as the words of an activity's cause
-	launching string // id of the activity
-	ending    string // id of the activity
+	moving    string // id of the activity that brings it into service or to standby
+	ending    string // id of the activity that ends it
 	stopping  bool   // draining is over, EC2 has been told to end it
 	graceOver bool
 }
@@ -42,6 +44,12 @@ func (g *Group) member(id string) *Member {
 	}
 	return &g.Members[n]
 }
+
+// counts tells whether the member is part of what desired capacity counts. Standby is outside of it, on the way there too.
+func (m *Member) counts() bool { return m.State == LifecyclePending || m.State == InService }
+
+// aside tells whether the member is in standby or on the way there: nobody looks at its health, nobody replaces it.
+func (m *Member) aside() bool { return m.State == EnteringStandby || m.State == OnStandby }
 
 func (g *Group) count(states ...LifecycleState) int {
 	n := 0
@@ -95,7 +103,8 @@ func (c *Cloud) DescribeAutoScalingInstances(ids []string) ([]Member, error) {
 }
 
 // TerminateInstanceInAutoScalingGroup takes one instance out of its group, scale-in protection and a suspended Terminate process
-// notwithstanding. Without decrement the group launches another in its place.
+// notwithstanding. Without decrement the group launches another in its place, unless the instance was in standby, where desired does
+// not count it: a decrement then makes the group one smaller than it was.
 func (c *Cloud) TerminateInstanceInAutoScalingGroup(id string, decrement bool) (out Activity, err error) {
 	err = c.write("autoscaling:TerminateInstanceInAutoScalingGroup", func() error {
 		g, m, err := c.w.findMember(id)
@@ -112,7 +121,7 @@ func (c *Cloud) TerminateInstanceInAutoScalingGroup(id string, decrement bool) (
 		if decrement {
 			cause = c.at("instance %s was taken out of service in response to a user request, shrinking the capacity from %d to %d.", id, g.Desired, g.Desired-1)
 			g.Desired--
-		} else {
+		} else if m.counts() {
 			g.replace++
 		}
 		out = c.takeOut(g, id, cause)
@@ -150,7 +159,7 @@ func (c *Cloud) SetInstanceProtection(group string, ids []string, protected bool
 			if m == nil {
 				return invalid("The instance %s is not part of Auto Scaling group %s.", id, group)
 			}
-			if m.State != InService {
+			if m.State != InService && !m.aside() {
 				return invalid("The instance %s is not in InService or EnteringStandby or Standby.", id)
 			}
 		}
@@ -162,21 +171,21 @@ func (c *Cloud) SetInstanceProtection(group string, ids []string, protected bool
 	})
 }
 
-// memberRunning brings a new instance into service. A Pending:Wait will stand before this.
-func (c *Cloud) memberRunning(i *Instance) {
-	g, m := c.w.memberOf(i.ID)
+// memberRunning brings an instance that is new, or back from standby, into service. A Pending:Wait will stand before this.
+func (c *Cloud) memberRunning(id string) {
+	g, m := c.w.memberOf(id)
 	if m == nil || m.State != LifecyclePending {
 		return
 	}
 	m.State = InService
-	c.progress(g, m.launching, Successful, 100)
+	c.progress(g, m.moving, Successful, 100)
 	if !g.suspended(AddToLoadBalancer) {
 		for _, arn := range g.TargetGroups {
-			c.register(c.w.targets[arn], TargetID{ID: i.ID})
+			c.register(c.w.targets[arn], TargetID{ID: id})
 		}
 	}
 	c.after(g.HealthCheckGrace, func() {
-		if g, m := c.w.memberOf(i.ID); m != nil {
+		if g, m := c.w.memberOf(id); m != nil {
 			m.graceOver = true
 			c.wake(g)
 		}
@@ -184,23 +193,26 @@ func (c *Cloud) memberRunning(i *Instance) {
 	c.changed(g)
 }
 
+// memberBooted hears that a machine is ready, which only node groups wait for.
+func (c *Cloud) memberBooted(id string) {
+	if g, _ := c.w.memberOf(id); g != nil && c.w.nodegroupOf(g.Name) != nil {
+		c.wake(g)
+	}
+}
+
 // takeOut begins the end of a member: out of the load balancers first, then, when nothing of it is left there, off. A
 // Terminating:Wait will stand between.
 func (c *Cloud) takeOut(g *Group, id, cause string) Activity {
 	m := g.member(id)
-	if m.State == LifecyclePending {
-		c.progress(g, m.launching, Cancelled, 100)
+	if m.State == LifecyclePending || m.State == EnteringStandby {
+		c.progress(g, m.moving, Cancelled, 100)
 	}
 	a := c.record(g, Activity{
 		Instance: id, Zone: m.Zone, Description: "Terminating EC2 instance: " + id, Cause: cause, Status: InProgress,
 	})
 	m.State, m.ending = Terminating, a.ID
 	c.changed(g)
-	c.eachTarget(id, func(tg *TargetGroup, t *Target) {
-		if slices.Contains(g.TargetGroups, tg.ARN) {
-			c.deregister(tg, t)
-		}
-	})
+	c.leaveTargets(g, id)
 	if c.targetsOf(id, g.TargetGroups) > 0 {
 		c.progress(g, a.ID, WaitingForELBDraining, 50)
 		a.Status, a.Progress = WaitingForELBDraining, 50
@@ -208,6 +220,15 @@ func (c *Cloud) takeOut(g *Group, id, cause string) Activity {
 	}
 	c.switchOff(g, id)
 	return a
+}
+
+// leaveTargets takes a member out of the load balancers that are its group's.
+func (c *Cloud) leaveTargets(g *Group, id string) {
+	c.eachTarget(id, func(tg *TargetGroup, t *Target) {
+		if slices.Contains(g.TargetGroups, tg.ARN) {
+			c.deregister(tg, t)
+		}
+	})
 }
 
 // switchOff ends the machine of a member whose draining is over.
@@ -264,6 +285,8 @@ func (c *Cloud) targetChanged(tg *TargetGroup, t *Target) {
 	switch {
 	case m.State == Terminating && m.ending != "" && !m.stopping && c.targetsOf(t.ID, g.TargetGroups) == 0:
 		c.switchOff(g, t.ID)
+	case m.State == EnteringStandby:
+		c.standBy(t.ID)
 	case t.State == StateUnhealthy:
 		c.wake(g)
 	}

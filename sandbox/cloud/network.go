@@ -9,6 +9,7 @@ import (
 // Subnet is the one subnet of a zone.
 type Subnet struct {
 	ID, Zone, VPC, CIDR string
+	Free                int // addresses that nobody has; only DescribeSubnets says it
 }
 
 func (c *Cloud) vpc() string { return "vpc-0d70e400000000001" }
@@ -29,18 +30,21 @@ func (c *Cloud) dnsName(ip string) string {
 func (c *Cloud) Subnets() []Subnet {
 	var out []Subnet
 	for n, zone := range c.cfg.Zones {
-		out = append(out, Subnet{c.subnetOf(zone), zone, c.vpc(), fmt.Sprintf("10.0.%d.0/24", n)})
+		out = append(out, Subnet{ID: c.subnetOf(zone), Zone: zone, VPC: c.vpc(), CIDR: fmt.Sprintf("10.0.%d.0/24", n)})
 	}
 	return out
 }
 
 // DescribeSubnets returns the subnets that have one of the ids (any, if there are none) and pass all filters.
 func (c *Cloud) DescribeSubnets(ids []string, filters []Filter) ([]Subnet, error) {
-	return read(c, "ec2:DescribeSubnets", func(*world) ([]Subnet, error) {
+	return read(c, "ec2:DescribeSubnets", func(w *world) ([]Subnet, error) {
 		if err := checkFilters("DescribeSubnets", filters, "subnet-id", "availability-zone", "vpc-id", "state"); err != nil {
 			return nil, err
 		}
 		all := c.Subnets()
+		for n := range all {
+			all[n].Free = c.freeAddresses(w, all[n].Zone)
+		}
 		for _, id := range ids {
 			if !slices.ContainsFunc(all, func(s Subnet) bool { return s.ID == id }) {
 				return nil, refuse("InvalidSubnetID.NotFound", "The subnet ID '%s' does not exist", id)

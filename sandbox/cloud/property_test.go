@@ -52,6 +52,23 @@ var deeds = []deed{
 	{"mark unhealthy", true, func(l *lab, d *rand.Rand) error {
 		return l.oneOf(d, func(m Member) error { return l.SetInstanceHealth(m.InstanceID, false, false) })
 	}},
+	{"enter standby", true, func(l *lab, d *rand.Rand) error {
+		return l.oneOf(d, func(m Member) error {
+			_, err := l.EnterStandby("g", []string{m.InstanceID}, d.IntN(2) == 0)
+			return err
+		})
+	}},
+	{"exit standby", true, func(l *lab, d *rand.Rand) error {
+		g := l.get()
+		for _, m := range g.Members {
+			// While a rebalance runs over the maximum, one that comes back would top it, in AWS too.
+			if m.State == OnStandby && g.count(InService, LifecyclePending) <= g.Desired {
+				_, err := l.ExitStandby("g", []string{m.InstanceID})
+				return err
+			}
+		}
+		return nil
+	}},
 	{"deregister", true, func(l *lab, d *rand.Rand) error {
 		return l.oneOf(d, func(m Member) error {
 			return l.DeregisterTargets(l.TargetGroups()[0].ARN, []TargetID{{ID: m.InstanceID}})
@@ -112,9 +129,15 @@ func live(t *testing.T, seed int64, harsh bool) string {
 	for _, m := range l.serving() {
 		l.must(l.SetInstanceProtection("g", []string{m.InstanceID}, false))
 	}
-	for range 30 {
+	for n := range 30 {
 		l.clock.Advance(time.Minute)
 		check()
+		for _, m := range l.get().Members {
+			if m.State == OnStandby && n == 10 { // by then its draining is over
+				_, err := l.TerminateInstanceInAutoScalingGroup(m.InstanceID, false)
+				l.must(err)
+			}
+		}
 	}
 	end := l.get()
 	count := map[string]int{}

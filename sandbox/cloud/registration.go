@@ -98,7 +98,8 @@ func (c *Cloud) setTarget(g *TargetGroup, t *Target, state TargetState, reason, 
 	c.targetChanged(g, t)
 }
 
-// DeregisterTargets lets targets drain; they are removed when the group's deregistration delay has passed.
+// DeregisterTargets lets targets drain; they are removed when the group's deregistration delay has passed. One without a port is the one under
+// the group's own port, and no other.
 func (c *Cloud) DeregisterTargets(arn string, ids []TargetID) error {
 	return c.write("elasticloadbalancing:DeregisterTargets", func() error {
 		g, err := c.w.findTargetGroup(arn)
@@ -106,10 +107,9 @@ func (c *Cloud) DeregisterTargets(arn string, ids []TargetID) error {
 			return err
 		}
 		for _, id := range ids {
-			for _, t := range g.list() {
-				if t.ID == id.ID && (id.Port == 0 || id.Port == t.Port) {
-					c.deregister(g, g.targets[targetKey{t.ID, t.Port}])
-				}
+			id.Port = cmp.Or(id.Port, g.Port)
+			if t, ok := g.targets[id]; ok {
+				c.deregister(g, t)
 			}
 		}
 		return nil

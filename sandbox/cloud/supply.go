@@ -133,11 +133,18 @@ func (c *Cloud) recipe(g *Group, zone string) (recipe, error) {
 	if err != nil {
 		return recipe{}, err
 	}
+	var limit error
 	for _, r := range all {
-		if !c.dry(zone, r.data.InstanceType) {
-			r.data.Spot = r.data.Spot || g.wantsSpot()
+		if c.dry(zone, r.data.InstanceType) {
+			continue
+		}
+		r.data.Spot = r.data.Spot || g.wantsSpot()
+		if limit = c.checkLimits(zone, r.data.InstanceType, r.data.Spot); limit == nil {
 			return r, nil
 		}
+	}
+	if limit != nil {
+		return recipe{}, limit
 	}
 	return recipe{}, refuse("InsufficientInstanceCapacity", "We currently do not have sufficient %s capacity in the Availability Zone you requested (%s). "+
 		"Our system will be working on provisioning additional capacity.", all[0].data.InstanceType, zone)
@@ -155,7 +162,7 @@ func (g *Group) onDemandOf(n int) int {
 func (g *Group) wantsSpot() bool {
 	onDemand, all := 0, 0
 	for _, m := range g.Members {
-		if m.State != Terminating {
+		if m.counts() {
 			all++
 			if !m.Spot {
 				onDemand++
@@ -203,8 +210,12 @@ func (c *Cloud) launchFrom(g *Group, r recipe, zone, cause string) {
 		tags["aws:ec2launchtemplate:id"] = r.template.ID
 		tags["aws:ec2launchtemplate:version"] = strconv.Itoa(r.template.Version)
 	}
+	labels, taints := map[string]string(nil), []NodeTaint(nil)
+	if n := c.w.nodegroupOf(g.Name); n != nil {
+		labels, taints = n.nodeLabels(r.data.ImageID), slices.Clone(n.Taints)
+	}
 	i := c.launch(Instance{
-		Group: g.Name, Zone: zone, Type: r.data.InstanceType, ImageID: r.data.ImageID, Spot: r.data.Spot, KeyName: r.data.KeyName,
+		Labels: labels, Taints: taints, Group: g.Name, Zone: zone, Type: r.data.InstanceType, ImageID: r.data.ImageID, Spot: r.data.Spot, KeyName: r.data.KeyName,
 		UserData: r.data.UserData, LaunchTemplate: r.template, LaunchConfiguration: r.configuration, Tags: tags,
 	})
 	a := c.record(g, Activity{
@@ -212,7 +223,7 @@ func (c *Cloud) launchFrom(g *Group, r recipe, zone, cause string) {
 	})
 	g.Members = append(slices.Clip(g.Members), Member{
 		InstanceID: i.ID, Group: g.Name, Zone: zone, Type: i.Type, Spot: i.Spot, State: LifecyclePending, Protected: g.ProtectNew,
-		Template: r.template, Configuration: r.configuration, launching: a.ID,
+		Template: r.template, Configuration: r.configuration, moving: a.ID,
 	})
 	c.emit(Event{Kind: GroupChanged, Group: g.Name})
 }

@@ -15,6 +15,7 @@ func (c *Cloud) wake(g *Group) {
 		g.awake = false
 		if c.w.groups[g.Name] == g { // not deleted, not another of the same name
 			c.tend(g)
+			c.tendNodegroup(g.Name)
 		}
 	})
 }
@@ -53,6 +54,7 @@ func (c *Cloud) dismantle(g *Group) {
 		delete(c.w.groups, g.Name)
 		delete(c.w.activities, g.Name)
 		c.emit(Event{Kind: GroupChanged, Group: g.Name})
+		c.tendNodegroup(g.Name)
 	}
 }
 
@@ -63,7 +65,7 @@ func (c *Cloud) checkHealth(g *Group) {
 	}
 	for n := range g.Members {
 		m := &g.Members[n]
-		if m.State == Terminating || m.Unhealthy {
+		if !m.counts() || m.Unhealthy {
 			continue
 		}
 		if i, ok := c.w.instances[m.InstanceID]; !ok || i.Gone() {
@@ -88,7 +90,7 @@ func (c *Cloud) replaceUnhealthy(g *Group) {
 		return
 	}
 	for _, id := range g.ids() {
-		if m := g.member(id); m != nil && m.Unhealthy && m.State != Terminating {
+		if m := g.member(id); m != nil && m.Unhealthy && m.counts() {
 			g.replace++
 			c.takeOut(g, id, c.at("an instance was taken out of service in response to %s.", m.ill))
 		}
@@ -214,7 +216,7 @@ func zonesOf(count map[string]int) []string {
 func (g *Group) emptiestFirst() []string {
 	count := map[string]int{}
 	for _, m := range g.Members {
-		if m.State != Terminating {
+		if m.counts() {
 			count[m.Zone]++
 		}
 	}

@@ -139,6 +139,19 @@ var memberActions = map[string]action{
 			a, err := c.TerminateInstanceInAutoScalingGroup(aws.ToString(in.InstanceId), *in.ShouldDecrementDesiredCapacity)
 			return &as.TerminateInstanceInAutoScalingGroupOutput{Activity: new(showActivity(a))}, err
 		}),
+	"EnterStandby": on("AutoScalingGroupName InstanceIds ShouldDecrementDesiredCapacity",
+		func(c *cloud.Cloud, in *as.EnterStandbyInput) (*as.EnterStandbyOutput, error) {
+			if in.ShouldDecrementDesiredCapacity == nil {
+				return nil, missing("ShouldDecrementDesiredCapacity")
+			}
+			all, err := c.EnterStandby(aws.ToString(in.AutoScalingGroupName), in.InstanceIds, *in.ShouldDecrementDesiredCapacity)
+			return &as.EnterStandbyOutput{Activities: orEmpty(list(all, showActivity))}, err
+		}),
+	"ExitStandby": on("AutoScalingGroupName InstanceIds",
+		func(c *cloud.Cloud, in *as.ExitStandbyInput) (*as.ExitStandbyOutput, error) {
+			all, err := c.ExitStandby(aws.ToString(in.AutoScalingGroupName), in.InstanceIds)
+			return &as.ExitStandbyOutput{Activities: orEmpty(list(all, showActivity))}, err
+		}),
 	"SetInstanceHealth": on("InstanceId HealthStatus ShouldRespectGracePeriod",
 		func(c *cloud.Cloud, in *as.SetInstanceHealthInput) (*as.SetInstanceHealthOutput, error) {
 			status := aws.ToString(in.HealthStatus)

@@ -10,7 +10,7 @@ import (
 	"drover.dev/sandbox/cloud"
 )
 
-var ec2Actions = merge(instanceActions, templateActions)
+var ec2Actions = merge(instanceActions, templateActions, typeActions)
 
 const ec2Paging = " MaxResults NextToken"
 
@@ -67,7 +67,7 @@ var instanceActions = map[string]action{
 			}
 			shown, next, err := ec2Page(all, func(s cloud.Subnet) string { return s.ID }, in.NextToken, in.MaxResults)
 			return &ec2.DescribeSubnetsOutput{NextToken: next, Subnets: orEmpty(list(shown, func(s cloud.Subnet) types.Subnet {
-				return types.Subnet{SubnetId: &s.ID, VpcId: &s.VPC, AvailabilityZone: &s.Zone, CidrBlock: &s.CIDR, State: types.SubnetStateAvailable, OwnerId: new(c.Account())}
+				return types.Subnet{SubnetId: &s.ID, VpcId: &s.VPC, AvailabilityZone: &s.Zone, CidrBlock: &s.CIDR, State: types.SubnetStateAvailable, AvailableIpAddressCount: i32(s.Free), OwnerId: new(c.Account())}
 			}))}, err
 		}),
 	"DescribeAvailabilityZones": on("ZoneNames",

@@ -13,6 +13,7 @@ var (
 		"BlockDeviceMappings":   "BlockDeviceMapping",
 		"Filters":               "Filter",
 		"InstanceIds":           "InstanceId",
+		"InstanceTypes":         "InstanceType",
 		"LaunchTemplateIds":     "LaunchTemplateId",
 		"LaunchTemplateNames":   "LaunchTemplateName",
 		"LicenseSpecifications": "LicenseSpecification",
@@ -31,6 +32,8 @@ var (
 	}
 	ec2Answers = map[string]string{
 		"AvailabilityZones":       "availabilityZoneInfo",
+		"InstanceTypeOfferings":   "instanceTypeOfferingSet",
+		"InstanceTypes":           "instanceTypeSet",
 		"Instances":               "instancesSet",
 		"LaunchTemplateVersions":  "launchTemplateVersionSet",
 		"PublicDnsName":           "dnsName",

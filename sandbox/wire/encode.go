@@ -3,7 +3,6 @@ package wire
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -25,8 +24,12 @@ type answer struct {
 
 // success writes out, a pointer to one of the SDK's Output types.
 func (a *answer) success(out any) {
-	e := &encoder{dialect: a.dialect}
 	v := reflect.ValueOf(out).Elem()
+	if a.dialect == json1 || a.dialect == restjson {
+		a.writeJSON(200, encodeJSON(v, a.dialect))
+		return
+	}
+	e := &encoder{dialect: a.dialect}
 	e.open(a.action+"Response", a.service.xmlns)
 	if a.dialect == ec2q {
 		e.text("requestId", a.id)
@@ -54,9 +57,10 @@ func (a *answer) fail(err error) string {
 	}
 	e := &encoder{dialect: a.dialect}
 	switch a.dialect {
-	case json1:
-		body, _ := json.Marshal(map[string]string{"__type": known.Code, "message": known.Message})
-		a.write(known.Status, "application/x-amz-json-1.0", body)
+	case json1, restjson:
+		a.w.Header().Set("x-amzn-ErrorType", known.Code)
+		// Services do not agree on how to write "message".
+		a.writeJSON(known.Status, map[string]string{"__type": known.Code, "message": known.Message, "Message": known.Message})
 		return known.Code
 	case ec2q:
 		e.open("Response", "")

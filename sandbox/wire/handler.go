@@ -60,15 +60,19 @@ func (f *front) serve(a *answer, r *http.Request, call *Call) (code string) {
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); strings.HasPrefix(kind, "application/x-amz-json") {
 		a.dialect = json1
 	}
-	form, err := readForm(r)
+	form, body, err := readForm(r)
 	if err != nil {
 		return a.fail(err)
 	}
 	key, service := credential(r, form)
 	call.Service, call.Action = service, form.Get("Action")
 	svc := serviceOf(service, form.Get("Version"))
+	var vars map[string]any
 	if svc != nil {
 		call.Service, a.service, a.dialect = svc.name, svc, svc.dialect
+		if svc.dialect == json1 || svc.dialect == restjson {
+			call.Action, vars = svc.route(r)
+		}
 	}
 	switch {
 	case key == "":
@@ -85,9 +89,7 @@ func (f *front) serve(a *answer, r *http.Request, call *Call) (code string) {
 	if !ok {
 		return a.fail(notSimulated(call.Action + " of " + svc.name))
 	}
-	delete(form, "Action")
-	delete(form, "Version")
-	in, set, err := decode(form, act.in, svc.dialect)
+	in, set, err := read(svc.dialect, act, form, body, vars)
 	if err != nil {
 		return a.fail(err)
 	}
@@ -102,33 +104,43 @@ func (f *front) serve(a *answer, r *http.Request, call *Call) (code string) {
 	return ""
 }
 
+// read makes an action's Input of a request.
+func read(d dialect, act action, form url.Values, body []byte, vars map[string]any) (in any, set []string, err error) {
+	if d == json1 || d == restjson {
+		return decodeJSON(body, vars, form, act.in, d)
+	}
+	delete(form, "Action")
+	delete(form, "Version")
+	return decode(form, act.in, d)
+}
+
 func notSimulated(what string) error {
 	return &cloud.Error{Code: "NotSimulated", Message: "the drover sandbox does not simulate " + what, Status: 400}
 }
 
-// readForm returns the parameters of a request: of the body, and of the URL for those who use GET.
-func readForm(r *http.Request) (url.Values, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
+// readForm returns the parameters of a request: of the body if it is a form, and of the URL for those who use GET; and the body itself.
+func readForm(r *http.Request) (form url.Values, body []byte, err error) {
+	body, err = io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
 	if err != nil {
 		var large *http.MaxBytesError
 		if errors.As(err, &large) {
-			return nil, &cloud.Error{Code: "RequestEntityTooLarge", Message: fmt.Sprintf("The request body exceeds %d bytes", maxBody), Status: 413}
+			return nil, nil, &cloud.Error{Code: "RequestEntityTooLarge", Message: fmt.Sprintf("The request body exceeds %d bytes", maxBody), Status: 413}
 		}
-		return nil, malformed("The request body could not be read: %v", err)
+		return nil, nil, malformed("The request body could not be read: %v", err)
 	}
-	form, err := url.ParseQuery(r.URL.RawQuery)
+	form, err = url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, malformed("The query string could not be read: %v", err)
+		return nil, nil, malformed("The query string could not be read: %v", err)
 	}
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "" && kind != "application/x-www-form-urlencoded" {
-		return form, nil // another protocol; the service it is meant for will be refused by name
+		return form, body, nil // a JSON protocol, or one that is not known; the service it is meant for will be refused by name
 	}
 	posted, err := url.ParseQuery(string(body))
 	if err != nil {
-		return nil, malformed("The request body could not be read as a form: %v", err)
+		return nil, nil, malformed("The request body could not be read as a form: %v", err)
 	}
 	maps.Copy(form, posted)
-	return form, nil
+	return form, nil, nil
 }
 
 func malformed(format string, args ...any) error {

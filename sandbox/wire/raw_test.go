@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/json"
 	"encoding/xml"
 	"io"
 	"net/http"
@@ -145,6 +146,12 @@ func FuzzRequest(f *testing.F) {
 			status, body := raw(h, s.name, form)
 			if status >= 500 {
 				t.Fatalf("%s answered %d: %s", s.name, status, body)
+			}
+			if s.dialect == json1 || s.dialect == restjson {
+				if !json.Valid([]byte(body)) {
+					t.Fatalf("%s answered what is not JSON: %s", s.name, body)
+				}
+				continue
 			}
 			if err := xml.Unmarshal([]byte(body), new(struct{})); err != nil {
 				t.Fatalf("%s answered what is not XML: %v\n%s", s.name, err, body)

@@ -11,9 +11,10 @@ import (
 type dialect int
 
 const (
-	query dialect = iota // AWS query: lists as X.member.1, answers wrapped in <ActionResponse><ActionResult>
-	ec2q                 // EC2 query: lists as X.1 under names of their own, lower-camel answers with <item>
-	json1                // known only so far that services which speak it can be refused readably
+	query    dialect = iota // AWS query: lists as X.member.1, answers wrapped in <ActionResponse><ActionResult>
+	ec2q                    // EC2 query: lists as X.1 under names of their own, lower-camel answers with <item>
+	json1                   // AWS JSON: the action in a header, names as they are
+	restjson                // REST-JSON: the action in method and path, names with a small first letter
 )
 
 // service is one AWS service: its name in credential scopes, its API version, and what of it is simulated.
@@ -29,6 +30,9 @@ var services = []*service{
 	{"autoscaling", "2011-01-01", "http://autoscaling.amazonaws.com/doc/2011-01-01/", query, autoscalingActions},
 	{"ec2", "2016-11-15", "http://ec2.amazonaws.com/doc/2016-11-15/", ec2q, ec2Actions},
 	{"elasticloadbalancing", "2015-12-01", "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/", query, elbActions},
+	{"eks", "2017-11-01", "", restjson, eksActions},
+	{"servicequotas", "2019-06-24", "", json1, quotaActions},
+	{"ssm", "2014-11-06", "", json1, ssmActions},
 	{"sts", "2011-06-15", "https://sts.amazonaws.com/doc/2011-06-15/", query, stsActions},
 }
 
@@ -52,6 +56,8 @@ type action struct {
 	in      func() any // a new Input
 	honours []string   // paths of Input fields, "Filters" or "Overrides.InstanceType"; a path covers what is below it
 	run     func(c *cloud.Cloud, in any) (any, error)
+
+	method, path string // of REST services only
 }
 
 // on makes an action of a typed function; honours is a list of paths separated by space.

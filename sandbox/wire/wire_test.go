@@ -541,8 +541,8 @@ func TestNotSimulatedSurfaces(t *testing.T) {
 		}},
 	})
 	r.code(err, "NotSimulated", "MixedInstancesPolicy.LaunchTemplate.Overrides.WeightedCapacity of UpdateAutoScalingGroup")
-	_, err = r.as.EnterStandby(ctx, &as.EnterStandbyInput{AutoScalingGroupName: new("g"), ShouldDecrementDesiredCapacity: new(true)})
-	r.code(err, "NotSimulated", "EnterStandby of autoscaling")
+	_, err = r.as.DetachInstances(ctx, &as.DetachInstancesInput{AutoScalingGroupName: new("g"), ShouldDecrementDesiredCapacity: new(true)})
+	r.code(err, "NotSimulated", "DetachInstances of autoscaling")
 	_, err = r.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{DryRun: new(true)})
 	r.code(err, "NotSimulated", "DryRun of DescribeInstances")
 	_, err = r.ec2.CreateLaunchTemplate(ctx, &ec2.CreateLaunchTemplateInput{LaunchTemplateName: new("x"), LaunchTemplateData: &ec2t.RequestLaunchTemplateData{

@@ -1,0 +1,191 @@
+package aws
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strconv"
+
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/eks"
+	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"drover.dev/fleet"
+)
+
+// advice is what AWS says of versions, asked once for each Groups.
+type advice struct {
+	clusters map[string]string   // Kubernetes version by cluster
+	releases map[string]newest   // by parameter
+	template map[string]versions // by id
+}
+
+type newest struct {
+	release string
+	why     string // it is not known
+}
+
+func newAdvice() *advice {
+	return &advice{map[string]string{}, map[string]newest{}, map[string]versions{}}
+}
+
+// manage fills in what EKS says of a group. What cannot be read is the group's trouble.
+func (c *Cloud) manage(ctx context.Context, g *fleet.Group, f *found, known *advice) {
+	g.Managed = &fleet.Managed{Cluster: f.cluster, Scaling: sdk.ToString(f.raw.AutoScalingGroupName)}
+	m := g.Managed
+	n, err := c.describeNodegroup(ctx, f.cluster, f.nodegroup)
+	if err != nil {
+		trouble(g, doing("describe node group "+f.nodegroup+" of cluster "+f.cluster, err).Error())
+		return
+	}
+	if n == nil { // EKS has forgotten it already, Auto Scaling has not
+		m.Status = string(ekstypes.NodegroupStatusDeleting)
+		return
+	}
+	m.Status, m.CopyOf, m.Run = string(n.Status), n.Tags[copyTag], n.Tags[runTag]
+	if n.Health != nil {
+		for _, issue := range n.Health.Issues {
+			m.Trouble = joined(m.Trouble, fmt.Sprintf("%s: %s", issue.Code, sdk.ToString(issue.Message)))
+		}
+	}
+	m.Version = kubeVersion(n, sdk.ToString(n.Version), sdk.ToString(n.ReleaseVersion), templateVersion(n))
+	if m.Latest, _, err = c.latest(ctx, n, known); err != nil {
+		trouble(g, err.Error())
+	}
+}
+
+func joined(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "; " + b
+}
+
+// kubeVersion prints what nodes run: Kubernetes' version; the release of the AMI unless it is the user's own; the launch template's version
+// if the user gave one.
+func kubeVersion(n *ekstypes.Nodegroup, version, release, template string) string {
+	out := version
+	if n.AmiType != ekstypes.AMITypesCustom && release != "" {
+		out += " / " + release
+	}
+	if n.LaunchTemplate != nil {
+		out += " / " + cmp.Or(sdk.ToString(n.LaunchTemplate.Name), sdk.ToString(n.LaunchTemplate.Id)) + ":" + template
+	}
+	return out
+}
+
+func templateVersion(n *ekstypes.Nodegroup) string {
+	if n.LaunchTemplate == nil {
+		return ""
+	}
+	return sdk.ToString(n.LaunchTemplate.Version)
+}
+
+// latest is what a node group made now would run. Three things decide:
+//   - Kubernetes: the cluster's version, which is the only one that EKS takes for a new node group. A custom AMI carries its own; there it is
+//     the node group's, since nobody can tell what is in the image.
+//   - The AMI release: what AWS publishes as the recommended one, in a public parameter of Systems Manager; EKS itself does not tell. Where it
+//     cannot be known (no right, an AMI type without such a parameter) the node group's own release stands for it within its Kubernetes
+//     version, so that a new release goes unnoticed; unknown says why, and Limits tells people.
+//   - The user's launch template: see nextVersion. EKS resolves $Default and $Latest when it is told and remembers the number alone, so what
+//     the user meant by it is not to be had.
+func (c *Cloud) latest(ctx context.Context, n *ekstypes.Nodegroup, known *advice) (latest, unknown string, err error) {
+	version, release, template := sdk.ToString(n.Version), sdk.ToString(n.ReleaseVersion), templateVersion(n)
+	if template != "" {
+		if template, err = c.nextTemplate(ctx, n, known); err != nil {
+			return "", "", err
+		}
+	}
+	if n.AmiType == ekstypes.AMITypesCustom {
+		return kubeVersion(n, version, "", template), "", nil
+	}
+	current, err := c.clusterVersion(ctx, sdk.ToString(n.ClusterName), known)
+	if err != nil {
+		return "", "", err
+	}
+	published := c.newestRelease(ctx, current, n.AmiType, known)
+	if published.release == "" && current != version {
+		release = ""
+	}
+	return kubeVersion(n, current, cmp.Or(published.release, release), template), published.why, nil
+}
+
+func (c *Cloud) clusterVersion(ctx context.Context, cluster string, known *advice) (string, error) {
+	if v, ok := known.clusters[cluster]; ok {
+		return v, nil
+	}
+	out, err := c.eks.DescribeCluster(ctx, &eks.DescribeClusterInput{Name: &cluster})
+	if err != nil {
+		return "", doing("describe cluster "+cluster, err)
+	}
+	known.clusters[cluster] = sdk.ToString(out.Cluster.Version)
+	return known.clusters[cluster], nil
+}
+
+func (c *Cloud) newestRelease(ctx context.Context, version string, kind ekstypes.AMITypes, known *advice) newest {
+	name := releaseParameter(version, kind)
+	if name == "" {
+		return newest{why: fmt.Sprintf("the newest release of AMI type %s is not known to drover", kind)}
+	}
+	if n, ok := known.releases[name]; ok {
+		return n
+	}
+	n := newest{}
+	if out, err := c.ssm.GetParameter(ctx, &ssm.GetParameterInput{Name: &name}); err != nil {
+		n.why = fmt.Sprintf("the newest AMI release is not known: %s", doing("read parameter "+name, err))
+	} else {
+		n.release = sdk.ToString(out.Parameter.Value)
+	}
+	known.releases[name] = n
+	return n
+}
+
+// releaseParameter is the public parameter that tells the newest release of an AMI type; "" for a type without one.
+func releaseParameter(version string, kind ekstypes.AMITypes) string {
+	optimized := map[ekstypes.AMITypes]string{
+		ekstypes.AMITypesAl2X8664: "amazon-linux-2", ekstypes.AMITypesAl2X8664Gpu: "amazon-linux-2-gpu", ekstypes.AMITypesAl2Arm64: "amazon-linux-2-arm64",
+		ekstypes.AMITypesAl2023X8664Standard: "amazon-linux-2023/x86_64/standard", ekstypes.AMITypesAl2023Arm64Standard: "amazon-linux-2023/arm64/standard",
+		ekstypes.AMITypesAl2023X8664Nvidia: "amazon-linux-2023/x86_64/nvidia", ekstypes.AMITypesAl2023Arm64Nvidia: "amazon-linux-2023/arm64/nvidia",
+		ekstypes.AMITypesAl2023X8664Neuron: "amazon-linux-2023/x86_64/neuron",
+	}
+	bottlerocket := map[ekstypes.AMITypes]string{
+		ekstypes.AMITypesBottlerocketX8664: "/x86_64", ekstypes.AMITypesBottlerocketArm64: "/arm64",
+		ekstypes.AMITypesBottlerocketX8664Nvidia: "-nvidia/x86_64", ekstypes.AMITypesBottlerocketArm64Nvidia: "-nvidia/arm64",
+	}
+	switch {
+	case optimized[kind] != "":
+		return "/aws/service/eks/optimized-ami/" + version + "/" + optimized[kind] + "/recommended/release_version"
+	case bottlerocket[kind] != "":
+		return "/aws/service/bottlerocket/aws-k8s-" + version + bottlerocket[kind] + "/latest/image_version"
+	}
+	return ""
+}
+
+func (c *Cloud) nextTemplate(ctx context.Context, n *ekstypes.Nodegroup, known *advice) (string, error) {
+	id := sdk.ToString(n.LaunchTemplate.Id)
+	if _, asked := known.template[id]; !asked {
+		known.template[id] = versions{}
+		if err := c.describeTemplates(ctx, []string{id}, known.template); err != nil {
+			return "", err
+		}
+	}
+	v := known.template[id]
+	if v.latest == 0 {
+		return "", fmt.Errorf("launch template %s, from which it launches, does not exist any more", cmp.Or(sdk.ToString(n.LaunchTemplate.Name), id))
+	}
+	running, err := strconv.ParseInt(templateVersion(n), 10, 64)
+	if err != nil {
+		return "", fmt.Errorf("launch template version %q: %w", templateVersion(n), err)
+	}
+	return strconv.FormatInt(v.next(running), 10), nil
+}
+
+// next is the version that a group on a running version is to have. A default that somebody moved off version 1 is meant to be used, unless the
+// group is past it already; otherwise it is the newest.
+func (v versions) next(running int64) int64 {
+	if v.current > 1 && v.current >= running {
+		return v.current
+	}
+	return v.latest
+}

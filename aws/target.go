@@ -1,0 +1,289 @@
+package aws
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
+	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
+	"drover.dev/fleet"
+)
+
+// healthAtOnce bounds how many target groups are asked about at the same time. Elastic Load Balancing refills about ten of these calls a
+// second for the whole account; the SDK's retries bear the rest.
+const healthAtOnce = 8
+
+// health is what target groups say of their targets, by ARN. A target group that is gone is not in it.
+type health map[string][]elbtypes.TargetHealthDescription
+
+// observeTargets fills the state of every instance in every target group that knows it: those attached to its group, and those where somebody
+// else registers it, which is what controllers in the cluster do. attached are the groups' ARNs, in the order of groups.
+func (c *Cloud) observeTargets(ctx context.Context, groups []fleet.Group, attached [][]string) error {
+	if !slices.ContainsFunc(groups, func(g fleet.Group) bool { return len(g.Instances) > 0 }) && len(slices.Concat(attached...)) == 0 {
+		return nil // nobody could be registered anywhere
+	}
+	existing, err := c.targetGroups(ctx, elbtypes.TargetTypeEnumInstance)
+	if err != nil {
+		return err
+	}
+	asked := map[string]bool{}
+	for _, arn := range slices.Concat(append(attached, existing)...) {
+		asked[arn] = true
+	}
+	told, err := c.healthOf(ctx, slices.Sorted(maps.Keys(asked)))
+	if err != nil {
+		return err
+	}
+	for i := range groups {
+		if err := c.placeTargets(ctx, &groups[i], attached[i], existing, told); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Cloud) placeTargets(ctx context.Context, g *fleet.Group, attached, existing []string, told health) error {
+	for _, arn := range attached {
+		if _, ok := told[arn]; !ok {
+			trouble(g, fmt.Sprintf("target group %s, which is attached to it, does not exist any more", arn))
+			continue
+		}
+		if err := c.placeTarget(ctx, g, arn, told, false); err != nil {
+			return err
+		}
+	}
+	for _, arn := range existing {
+		if !slices.Contains(attached, arn) && slices.ContainsFunc(told[arn], func(d elbtypes.TargetHealthDescription) bool { return g.Instance(targetID(d)) != nil }) {
+			if err := c.placeTarget(ctx, g, arn, told, true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *Cloud) placeTarget(ctx context.Context, g *fleet.Group, arn string, told health, loose bool) error {
+	tg, err := c.targetGroup(ctx, arn)
+	if codeIs(err, "TargetGroupNotFound") {
+		return nil // deleted since its targets were described
+	}
+	if err != nil {
+		return doing("describe target group "+arn, err)
+	}
+	tg.Loose = loose
+	g.Targets = append(g.Targets, tg)
+	for _, d := range told[arn] {
+		if in := g.Instance(targetID(d)); in != nil {
+			in.Targets = addTarget(in.Targets, arn, targetState(d))
+		}
+	}
+	return nil
+}
+
+// Targets returns the state of every target that is an IP address, which is how pods are targets, by that address, and the target groups
+// they are in.
+func (c *Cloud) Targets(ctx context.Context) (map[string][]fleet.Target, []fleet.TargetGroup, error) {
+	arns, err := c.targetGroups(ctx, elbtypes.TargetTypeEnumIp)
+	if err != nil {
+		return nil, nil, err
+	}
+	told, err := c.healthOf(ctx, arns)
+	if err != nil {
+		return nil, nil, err
+	}
+	byIP := map[string][]fleet.Target{}
+	var groups []fleet.TargetGroup
+	for _, arn := range slices.Sorted(maps.Keys(told)) {
+		tg, err := c.targetGroup(ctx, arn)
+		if codeIs(err, "TargetGroupNotFound") {
+			continue
+		}
+		if err != nil {
+			return nil, nil, doing("describe target group "+arn, err)
+		}
+		groups = append(groups, tg)
+		for _, d := range told[arn] {
+			if state := targetState(d); state != fleet.TargetUnused {
+				byIP[targetID(d)] = addTarget(byIP[targetID(d)], arn, state)
+			}
+		}
+	}
+	return byIP, groups, nil
+}
+
+func targetID(d elbtypes.TargetHealthDescription) string {
+	if d.Target == nil {
+		return ""
+	}
+	return sdk.ToString(d.Target.Id)
+}
+
+func targetState(d elbtypes.TargetHealthDescription) string {
+	if d.TargetHealth == nil {
+		return fleet.TargetUnused
+	}
+	return string(d.TargetHealth.State)
+}
+
+// addTarget notes a state. A target registered under several ports is as far as the port that is least healthy.
+func addTarget(to []fleet.Target, arn, state string) []fleet.Target {
+	if state == fleet.TargetUnused {
+		return to
+	}
+	for i := range to {
+		if to[i].Group == arn {
+			if to[i].State == fleet.TargetHealthy {
+				to[i].State = state
+			}
+			return to
+		}
+	}
+	return append(to, fleet.Target{Group: arn, State: state})
+}
+
+// targetGroups lists the region's target groups of a type, by ARN.
+func (c *Cloud) targetGroups(ctx context.Context, kind elbtypes.TargetTypeEnum) ([]string, error) {
+	var out []string
+	pages := elb.NewDescribeTargetGroupsPaginator(c.elb, &elb.DescribeTargetGroupsInput{})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, doing("list target groups", err)
+		}
+		for _, tg := range page.TargetGroups {
+			if tg.TargetType == kind {
+				out = append(out, sdk.ToString(tg.TargetGroupArn))
+			}
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// healthOf asks target groups about their targets, some at a time. The first error ends it.
+func (c *Cloud) healthOf(ctx context.Context, arns []string) (health, error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var (
+		mu   sync.Mutex
+		work sync.WaitGroup
+		told = health{}
+		free = make(chan struct{}, healthAtOnce)
+	)
+	for _, arn := range arns {
+		free <- struct{}{}
+		work.Go(func() {
+			defer func() { <-free }()
+			targets, there, err := c.describeHealth(ctx, arn)
+			if err != nil {
+				stop(err)
+			}
+			if there {
+				mu.Lock()
+				told[arn] = targets
+				mu.Unlock()
+			}
+		})
+	}
+	work.Wait()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return told, nil
+}
+
+// describeHealth tells also whether the target group is still there.
+func (c *Cloud) describeHealth(ctx context.Context, arn string) (targets []elbtypes.TargetHealthDescription, there bool, err error) {
+	out, err := c.elb.DescribeTargetHealth(ctx, &elb.DescribeTargetHealthInput{TargetGroupArn: &arn})
+	switch {
+	case codeIs(err, "TargetGroupNotFound"):
+		return nil, false, nil
+	case err != nil:
+		return nil, false, doing("describe targets of "+arn, err)
+	}
+	return out.TargetHealthDescriptions, true, nil
+}
+
+// targetGroup reads a target group's settings, once.
+func (c *Cloud) targetGroup(ctx context.Context, arn string) (fleet.TargetGroup, error) {
+	c.mu.Lock()
+	tg, ok := c.targets[arn]
+	c.mu.Unlock()
+	if ok {
+		return tg, nil
+	}
+	out, err := c.elb.DescribeTargetGroups(ctx, &elb.DescribeTargetGroupsInput{TargetGroupArns: []string{arn}})
+	if err != nil {
+		return tg, err
+	}
+	tg = fleet.TargetGroup{ARN: arn, Name: arn}
+	for _, raw := range out.TargetGroups {
+		tg.Name = cmp.Or(sdk.ToString(raw.TargetGroupName), arn)
+		tg.Warmup = time.Duration(sdk.ToInt32(raw.HealthCheckIntervalSeconds)) * time.Second
+		tg.IP = raw.TargetType == elbtypes.TargetTypeEnumIp
+	}
+	attrs, err := c.elb.DescribeTargetGroupAttributes(ctx, &elb.DescribeTargetGroupAttributesInput{TargetGroupArn: &arn})
+	if err != nil {
+		return tg, err
+	}
+	tg.Delay = delayOf(attrs.Attributes)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.targets[arn] = tg
+	return tg, nil
+}
+
+func delayOf(attrs []elbtypes.TargetGroupAttribute) time.Duration {
+	for _, a := range attrs {
+		if sdk.ToString(a.Key) == "deregistration_delay.timeout_seconds" {
+			if n, err := strconv.Atoi(sdk.ToString(a.Value)); err == nil {
+				return time.Duration(n) * time.Second
+			}
+		}
+	}
+	return 300 * time.Second // AWS's default
+}
+
+// register puts an instance back into a target group, under the port where the other targets are: a target group keeps no memory of those
+// that left. Where the others do not agree, or there are none, it is the target group's own port.
+func (c *Cloud) register(ctx context.Context, a fleet.Action) error {
+	out, there, err := c.describeHealth(ctx, a.Target)
+	if err != nil {
+		return err
+	}
+	if !there {
+		return &fleet.Refused{Reason: "the target group is gone"}
+	}
+	target := elbtypes.TargetDescription{Id: &a.Instance}
+	ports := map[int32]bool{}
+	for _, d := range out {
+		switch state := targetState(d); {
+		case d.Target == nil || targetID(d) != a.Instance:
+		case state == fleet.TargetDraining:
+			target.Port = d.Target.Port
+		case state != fleet.TargetUnused:
+			return nil
+		}
+		if d.Target != nil {
+			ports[sdk.ToInt32(d.Target.Port)] = true
+		}
+	}
+	if target.Port == nil && len(ports) == 1 {
+		for port := range ports {
+			target.Port = &port
+		}
+	}
+	_, err = c.elb.RegisterTargets(ctx, &elb.RegisterTargetsInput{TargetGroupArn: &a.Target, Targets: []elbtypes.TargetDescription{target}})
+	if codeIs(err, "InvalidTarget") {
+		return &fleet.Refused{Reason: "the load balancer does not take the instance: " + explain(err).Error()}
+	}
+	return err
+}
