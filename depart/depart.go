@@ -102,6 +102,8 @@ func explainNothing(s *fleet.Snapshot, groups []string, c Criterion) string {
 		switch {
 		case len(g.Instances) == 0:
 			parts = append(parts, fmt.Sprintf("group %s has no instances", name))
+		case c.Kind == Outdated && g.Managed != nil:
+			parts = append(parts, fmt.Sprintf("all %d nodes of managed node group %s already run what EKS would give them (%s)", len(g.Instances), name, g.Managed.Version))
 		case c.Kind == Outdated:
 			parts = append(parts, fmt.Sprintf("all %d nodes of group %s already run what it launches (%s)", len(g.Instances), name, g.Wants[0]))
 		default:
@@ -138,6 +140,8 @@ func Drain(s *fleet.Snapshot, node string, release bool) (fleet.Departure, error
 		return fleet.Departure{}, fmt.Errorf("node %s: its providerID %q is not an EC2 instance, so its machine cannot be closed; drain it without --terminate", node, n.Provider)
 	case in == nil:
 		return fleet.Departure{}, fmt.Errorf("node %s (%s): belongs to no Auto Scaling group that AWS lists, so its machine cannot be closed with its desired capacity; drain it without --terminate", node, n.Instance)
+	case g.Managed != nil:
+		return fleet.Departure{}, fmt.Errorf("node %s: group %s is managed by EKS, which puts another machine in the place of one that is closed; drain it without --terminate, or lower the node group's size with EKS afterwards", node, g.Name)
 	case g.Mark != nil:
 		return fleet.Departure{}, fmt.Errorf("node %s: run %s is rotating its group %s; let it finish, or drain without --terminate", node, g.Mark.Run, g.Name)
 	case g.Desired <= g.Min:

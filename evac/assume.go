@@ -67,22 +67,24 @@ func Assume(s *fleet.Snapshot, a fleet.Action) bool {
 
 func assumeEvict(s *fleet.Snapshot, a fleet.Action) bool {
 	for i := range s.Pods {
-		p := &s.Pods[i]
-		if p.Ref.UID != a.Pod.UID {
-			continue
+		if p := &s.Pods[i]; p.Ref.UID == a.Pod.UID {
+			return startEviction(p, s.Budget)
 		}
-		if p.Terminating {
-			return false
-		}
-		p.Terminating = true
-		for _, name := range p.Budgets {
-			if b := s.Budget(name); b != nil && p.Ready {
-				b.Allowed = max(0, b.Allowed-1)
-			}
-		}
-		return true
 	}
 	return false
+}
+
+func startEviction(p *fleet.Pod, budget func(name string) *fleet.Budget) bool {
+	if p.Terminating {
+		return false
+	}
+	p.Terminating = true
+	for _, name := range p.Budgets {
+		if b := budget(name); b != nil && p.Ready {
+			b.Allowed = max(0, b.Allowed-1)
+		}
+	}
+	return true
 }
 
 // assumeSurge changes what the workload wants. Which pods come and go, its controller says.
@@ -96,6 +98,9 @@ func assumeSurge(s *fleet.Snapshot, a fleet.Action) bool {
 			return false
 		}
 		w.Replicas, w.Surge = a.To, nil
+		if a.Expect.Ready {
+			assumeEvict(s, a) // the pod goes, and counts against its budget
+		}
 		return true
 	}
 	if w.Surge != nil && w.Replicas == a.To {

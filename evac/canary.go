@@ -1,40 +1,75 @@
 package evac
 
 import (
-	"slices"
 	"time"
 
 	"drover.dev/fleet"
 )
 
 // watchCanary lets one node go first, and the rest only when it has been replaced and watched for as long as was asked. Until then, canary names
-// the one instance that may go.
+// the one instance that may go. Which one that is, is written down before it begins.
 func (v *tick) watchCanary() {
 	r := v.record()
-	if v.plan.Record.Canary == 0 || v.plan.Back() || r == nil || len(v.exits) == 0 {
-		return
-	}
-	if !r.Marks.Canary.IsZero() {
-		if left := r.Marks.Canary.Add(v.plan.Record.Canary).Sub(v.s.Now); left > 0 {
-			v.hold(v.subject(), "the first node is replaced; watching it for %s more before the others go", left.Round(time.Second))
-			v.canary = none
-		}
-		return
-	}
-	if !v.replacedOne() {
-		first := v.firstToGo()
-		v.canary = first.Instance
-		v.hold(v.subject(), "canary: node %s goes first, alone", first.Name())
+	if v.plan.Record.Canary == 0 || v.plan.Back() || r == nil || len(v.exits) == 0 || v.canaryPassed() {
 		return
 	}
 	v.canary = none
+	switch {
+	case !r.Marks.Canary.IsZero():
+		v.hold(v.subject(), "the first node is replaced; watching it for %s more before the others go", v.watchedUntil().Sub(v.s.Now).Round(time.Second))
+	case r.Marks.First == "" && v.capacityComing():
+		v.hold(v.subject(), "canary: one node goes first, alone, as soon as its replacement is there")
+	case r.Marks.First == "":
+		first := v.firstToGo()
+		v.mark("node "+first.Name()+" goes first, alone", func(m *fleet.Marks) { m.First = first.Instance })
+	case !v.replacedFirst(r.Marks.First):
+		v.canary = r.Marks.First
+		v.hold(v.subject(), "canary: instance %s goes first, alone", r.Marks.First)
+	default:
+		v.judgeCanary()
+	}
+}
+
+// judgeCanary writes down that the first node is replaced, once everything that moved is Ready and the new node is what the old ones were.
+func (v *tick) judgeCanary() {
 	if why := v.disparity(); why != "" {
 		v.hold(v.subject(), "canary: %s; the others wait", why)
 		return
 	}
-	if v.settled() {
-		v.mark("the first node is replaced, and all that moved is Ready", func(m *fleet.Marks) { m.Canary = v.s.Now })
+	moved := v.movedOwners()
+	for i := range v.s.Pods {
+		if p := &v.s.Pods[i]; moved[p.Owner] && !p.Ready && !p.Finished && !p.Terminating && p.Created.After(v.plan.At) {
+			v.hold("pod "+p.Ref.String(), "moved with the canary, not ready yet; the others wait %s", p.Unplaced)
+			return
+		}
 	}
+	v.mark("the first node is replaced, and all that moved is Ready", func(m *fleet.Marks) { m.Canary = v.s.Now })
+}
+
+// firstToGo chooses the canary: of the first exit's group, one of the zone that has most nodes, which is where the replacement was launched.
+func (v *tick) firstToGo() *exit {
+	best := &v.exits[0]
+	if best.group == nil {
+		return best
+	}
+	count := byZone(best.group)
+	for i := range v.exits {
+		if x := &v.exits[i]; x.Group == best.Group && count[x.Zone] > count[best.Zone] {
+			best = x
+		}
+	}
+	return best
+}
+
+// replacedFirst tells whether the canary is done. A node of a managed group leaves with the whole group: there it is enough that nothing needs
+// it any more.
+func (v *tick) replacedFirst(instance string) bool {
+	at := v.ix.instance[instance]
+	if at.in == nil || at.in.Leaving() || at.in.Parked() {
+		return true
+	}
+	n := v.ix.nodeOf[instance]
+	return at.group.Managed != nil && n != nil && n.OutBy == v.plan.Run && len(v.ix.movable(n)) == 0 && len(at.in.Targets) == 0
 }
 
 // disparity names in what the new nodes differ from the old ones where they should not.
@@ -47,25 +82,6 @@ func (v *tick) disparity() string {
 	return ""
 }
 
-// firstToGo chooses the canary among the first exit's group: the one that has begun to empty, else one of the zone that has most nodes, which is
-// where the replacement was launched.
-func (v *tick) firstToGo() *exit {
-	best := &v.exits[0]
-	if best.group == nil {
-		return best
-	}
-	count := byZone(best.group)
-	for i := range v.exits {
-		x := &v.exits[i]
-		switch {
-		case x.Group != best.Group || best.moved:
-		case x.moved || count[x.Zone] > count[best.Zone]:
-			best = x
-		}
-	}
-	return best
-}
-
 // none is a canary that no exit is.
 const none = "-"
 
@@ -74,27 +90,34 @@ func (v *tick) mayGo(e *exit) bool { return v.canary == "" || v.canary == e.Inst
 
 // limit is how many nodes of a group may go at once while a canary is out: of its own group one, of others none.
 func (v *tick) limit(g *fleet.Group) int {
-	if v.plan.Record.Canary == 0 || v.plan.Back() || v.record() == nil || v.canaryPassed() {
+	r := v.record()
+	if v.plan.Record.Canary == 0 || v.plan.Back() || r == nil || v.canaryPassed() {
 		return g.Mark.Surge
 	}
-	if !v.replacedOne() && len(v.exits) > 0 && v.exits[0].Group == g.Name {
+	first := r.Marks.First
+	switch {
+	case first == "" && len(v.exits) > 0 && v.exits[0].Group == g.Name:
+		return 1
+	case first != "" && g.Instance(first) != nil && !v.replacedFirst(first):
 		return 1
 	}
 	return 0
 }
 
-// replacedOne tells whether any of the run's exits is done.
-func (v *tick) replacedOne() bool {
-	return slices.ContainsFunc(v.plan.Record.Exits, func(d fleet.Departure) bool {
-		in := v.ix.instance[d.Instance].in
-		return in == nil || in.Leaving() || in.Parked()
-	})
+// watchedUntil is when the watch of the canary ends: a health probe that turned good again in the middle of it begins it anew.
+func (v *tick) watchedUntil() time.Time {
+	from := v.record().Marks.Canary
+	for _, p := range v.s.Probes {
+		if p.Falls > 0 && p.Changed.After(from) {
+			from = p.Changed
+		}
+	}
+	return from.Add(v.plan.Record.Canary)
 }
 
 // canaryPassed tells whether the first node has been watched for long enough.
 func (v *tick) canaryPassed() bool {
-	m := v.record().Marks.Canary
-	return !m.IsZero() && !v.s.Now.Before(m.Add(v.plan.Record.Canary))
+	return !v.record().Marks.Canary.IsZero() && !v.s.Now.Before(v.watchedUntil())
 }
 
 // baked tells whether the old nodes in Standby have been kept for as long as was asked; then they are closed.

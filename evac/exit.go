@@ -16,6 +16,9 @@ func (v *tick) release() {
 		if !e.Release || e.group == nil || len(e.pods) > 0 || !v.mayGo(e) {
 			continue
 		}
+		if v.unhealthy() != "" && !v.plan.Back() && !v.outOfService(e) {
+			continue // what is bad may be the new targets; the run's hold says it
+		}
 		if why := v.notYet(e); why != "" {
 			v.hold("node "+e.Name(), "is empty, and stays: %s", why)
 			continue
@@ -80,19 +83,14 @@ func (v *tick) notYet(e *exit) string {
 
 // workingWithout counts the nodes that serve the group when an exit has gone: those that stay and have arrived, and other exits in service.
 func (v *tick) workingWithout(e *exit) int {
-	n := 0
-	for i := range e.group.Instances {
-		if in := &e.group.Instances[i]; !v.isExit[in.ID] && in.Counted() && notArrived(e.group, in, v.ix.nodeOf[in.ID]) == "" {
-			n++
-		}
-	}
-	for i := range v.exits {
-		if x := &v.exits[i]; x != e && x.Group == e.Group && x.in != nil && works(x) && !v.outOfService(x) {
-			n++
-		}
+	n := v.working(e.group)
+	if v.inService(e) {
+		n--
 	}
 	return n
 }
+
+func (v *tick) inService(e *exit) bool { return e.in != nil && works(e) && !v.outOfService(e) }
 
 // terminating counts the terminations asked for in this tick.
 func (v *tick) terminating(group string) int {
@@ -218,8 +216,8 @@ func (v *tick) needed(e *exit, arn string) string {
 
 // dropped tells whether this tick takes an instance out of a target group.
 func (v *tick) dropped(instance, arn string) bool {
-	for _, a := range v.out.Actions {
-		if a.Verb == fleet.Deregister && a.Instance == instance && a.Target == arn {
+	for _, a := range v.dropping {
+		if a.Instance == instance && a.Target == arn {
 			return true
 		}
 	}

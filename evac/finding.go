@@ -24,6 +24,7 @@ var (
 	toleratesAll = rule{"tolerates-all", true, "The pod tolerates drover's taint, so it could come back to a node that is leaving."}
 	budgetNever  = rule{"budget-never", true, "The budget can never allow a disruption, and the workload cannot be given its replacement first."}
 	managedBusy  = rule{"managed-busy", true, "EKS is changing the managed node group, or reports it as unhealthy."}
+	managedPart  = rule{"managed-part", true, "A managed node group is replaced as a whole, never in part."}
 	managedBake  = rule{"managed-bake", true, "A managed node group has no Standby, so old nodes cannot be kept there."}
 
 	singleMissed = rule{"single-not-served", false, "A single replica that cannot have its replacement first is not served while it moves."}
@@ -38,7 +39,7 @@ var (
 // Rules lists every rule with its code, whether it blocks, and what it means.
 func Rules() []rule {
 	return []rule{
-		runUnderWay, noJournal, standby, maxTooSmall, twoBudgets, noController, toleratesAll, budgetNever, managedBusy, managedBake,
+		runUnderWay, noJournal, standby, maxTooSmall, twoBudgets, noController, toleratesAll, budgetNever, managedBusy, managedPart, managedBake,
 		singleMissed, daemonGap, localData, budgetNow, longGrace, gitOps, unevictable,
 	}
 }

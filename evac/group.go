@@ -166,13 +166,17 @@ func (v *tick) lame(g *fleet.Group, in *fleet.Instance) bool {
 
 // finish puts back what the run changed, and waits for the last pods. The journal goes last: while it is there, somebody can go on.
 func (v *tick) finish() {
-	if !v.closed() {
+	if !v.closed() || v.plan.Back() && v.stillLaunching() {
 		return
 	}
 	groups := v.journaled()
 	for _, g := range groups {
 		v.restore(g)
 	}
+	if len(v.plan.Groups) > 0 {
+		v.restoreNodes()
+	}
+	v.unsurgeAll()
 	if len(v.out.Actions) > 0 || !v.settled() {
 		return
 	}
@@ -221,7 +225,22 @@ func (v *tick) closed() bool {
 	return all
 }
 
-// restore puts one group and its nodes back.
+// restoreNodes takes the run's marks off every node that stays, whichever group it is in by now.
+func (v *tick) restoreNodes() {
+	drained := map[string]string{}
+	for _, d := range v.plan.Record.Exits {
+		drained[d.Node] = d.Drained
+	}
+	for i := range v.s.Nodes {
+		n := &v.s.Nodes[i]
+		at := v.ix.instance[n.Instance]
+		if at.in == nil || !at.in.Leaving() && (at.group.Managed == nil || at.group.Managed.Status != deleting) {
+			v.restoreNode(n, drained[n.Name])
+		}
+	}
+}
+
+// restore puts one group back.
 func (v *tick) restore(g *fleet.Group) {
 	for _, process := range g.Mark.Suspended {
 		switch {
@@ -232,22 +251,22 @@ func (v *tick) restore(g *fleet.Group) {
 			v.do(fleet.Action{Verb: fleet.Resume, Group: g.Name, Process: process, Why: "it was on before"})
 		}
 	}
-	for i := range g.Instances {
-		if n := v.ix.nodeOf[g.Instances[i].ID]; n != nil && !g.Instances[i].Leaving() {
-			v.restoreNode(n)
-		}
-	}
 	if back := v.backTo(g); g.Desired > back {
 		v.out.Exceptions = append(v.out.Exceptions, fmt.Sprintf("group %s: desired stays %d, before the run it was %d: AWS replaced a node that somebody else ended meanwhile; close one with drover drain --terminate NODE", g.Name, g.Desired, back))
 	}
 }
 
 // restoreNode takes off what the run put on a node that stays, a former exit among them: one that a later plan no longer wants gone.
-func (v *tick) restoreNode(n *fleet.Node) {
+// drained is whose drain had tainted it before the run; that taint is put back.
+func (v *tick) restoreNode(n *fleet.Node, drained string) {
 	if n.Kept == v.plan.Run {
 		v.do(fleet.Action{Verb: fleet.Unkeep, Node: n.Name, Why: "the run is over"})
 	}
-	if m := n.Mark(); m != nil && m.Value == v.plan.Run {
+	switch m := n.Mark(); {
+	case m == nil || m.Value != v.plan.Run:
+	case drained != "" && drained != v.plan.Run:
+		v.out.Actions = append(v.out.Actions, fleet.Action{Verb: fleet.Taint_, Run: drained, Node: n.Name, Effect: fleet.NoSchedule, Why: "it was drained before the run"})
+	default:
 		v.do(fleet.Action{Verb: fleet.Untaint, Node: n.Name, Why: "it stays after all"})
 	}
 	if n.OutBy == v.plan.Run {
@@ -268,12 +287,18 @@ func zones(g *fleet.Group) string {
 // without the move either; it is named and left.
 const patience = 5 * time.Minute
 
-// settled waits until the pods that moved are Ready.
-func (v *tick) settled() bool {
+// movedOwners are the workloads of which the plan moves pods that have to be Ready again.
+func (v *tick) movedOwners() map[fleet.Owner]bool {
 	moved := map[fleet.Owner]bool{}
 	for _, m := range v.plan.Moves {
 		moved[m.Owner] = m.Owner.Kind != "" && m.Owner.Kind != "Job"
 	}
+	return moved
+}
+
+// settled waits until the pods that moved are Ready.
+func (v *tick) settled() bool {
+	moved := v.movedOwners()
 	waiting := 0
 	for i := range v.s.Pods {
 		p := &v.s.Pods[i]

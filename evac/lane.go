@@ -8,8 +8,9 @@ import (
 
 // lane is the unit of pace: pods that share one are moved no faster than its budget allows, over all departing nodes and groups at once.
 type lane struct {
-	kind laneKind
-	name string
+	kind  laneKind
+	name  string
+	owner fleet.Owner // of a workload's lane
 }
 
 type laneKind string
@@ -22,7 +23,7 @@ const (
 
 func (l lane) String() string {
 	if l.kind == laneWorkload {
-		return l.name
+		return l.owner.String()
 	}
 	return string(l.kind) + " " + l.name
 }
@@ -30,13 +31,13 @@ func (l lane) String() string {
 func laneOf(p *fleet.Pod) lane {
 	switch {
 	case p.Finished:
-		return lane{lanePod, p.Ref.String()}
+		return lane{kind: lanePod, name: p.Ref.String()}
 	case len(p.Budgets) > 0:
-		return lane{laneBudget, p.Budgets[0]}
+		return lane{kind: laneBudget, name: p.Budgets[0]}
 	case p.Owner.Kind == "" || p.Owner.Kind == "Job":
-		return lane{lanePod, p.Ref.String()}
+		return lane{kind: lanePod, name: p.Ref.String()}
 	}
-	return lane{laneWorkload, p.Owner.String()}
+	return lane{kind: laneWorkload, owner: p.Owner}
 }
 
 // share is how much of a workload without a PodDisruptionBudget may be on the move at once: one in ten, at least one. Its owner asked for
@@ -68,7 +69,7 @@ func (ix *index) rawOpening(l lane, p *fleet.Pod) opening {
 		if b == nil {
 			return opening{free: 1}
 		}
-		return opening{b.Allowed, fmt.Sprintf("%d healthy, needs %d, allows %d", b.Healthy, b.Desired, b.Allowed), max(0, b.Expected-b.Healthy), b.Healthy >= b.Desired && b.Desired > 0}
+		return opening{min(b.Allowed, max(0, ix.healthy[b.Name]-b.Desired)), fmt.Sprintf("%d healthy, needs %d, allows %d", b.Healthy, b.Desired, b.Allowed), max(0, b.Expected-b.Healthy), b.Healthy >= b.Desired && b.Desired > 0}
 	case laneWorkload:
 		w := ix.workloads[p.Owner]
 		may := max(1, w.replicas/share)

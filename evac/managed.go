@@ -37,8 +37,17 @@ const (
 	deleting = "DELETING"
 )
 
-func managedFindings(g *fleet.Group, o Options) []fleet.Finding {
+func managedFindings(g *fleet.Group, exits int, o Options) []fleet.Finding {
 	var out []fleet.Finding
+	here := 0
+	for i := range g.Instances {
+		if !g.Instances[i].Leaving() {
+			here++
+		}
+	}
+	if exits < here {
+		out = append(out, finding(managedPart, "managed node group "+g.Name, "is replaced as a whole, and %d of its %d nodes are chosen", exits, here).next("choose all of them (--all), or leave the group out"))
+	}
 	if m := g.Managed; m.Status != active || m.Trouble != "" {
 		why := "is " + m.Status
 		if m.Trouble != "" {
@@ -129,11 +138,21 @@ func (v *tick) dissolve() {
 			left[e.Group] = 0
 		}
 	}
-	for i := range v.s.Groups {
-		g := &v.s.Groups[i]
+	for _, gp := range v.plan.Groups {
+		name := gp.Name
+		if v.plan.Back() {
+			name = gp.Copy
+		}
+		g := v.s.Group(name)
+		if !gp.Managed || g == nil || g.Managed == nil {
+			continue
+		}
 		n, ok := left[g.Name]
+		ok = ok || v.plan.Back() && v.s.Group(gp.Name) != nil
 		switch {
 		case !ok:
+		case g.Managed.Status == creating:
+			v.hold("managed node group "+g.Name, "EKS is still making it")
 		case g.Managed.Status == deleting:
 			v.hold("managed node group "+g.Name, "EKS is deleting it")
 		case n > 0:

@@ -37,7 +37,11 @@ func (s Step) Since(known []string) []string {
 // The order holds across all groups of the plan: first every group's prior values are journaled, then every old node is tainted, and only
 // then the first pod moves. So a pod that moves has no old node left to land on, and moves once.
 func Next(p Plan, s fleet.Snapshot) Step {
-	v := newTick(&p, &s)
+	return newTick(&p, &s).next()
+}
+
+func (v *tick) next() Step {
+	p, s := v.plan, v.s
 	v.look()
 	if v.out.Diverged = v.frame(); v.out.Diverged != "" {
 		return v.out
@@ -59,9 +63,9 @@ func Next(p Plan, s fleet.Snapshot) Step {
 	}
 	v.capacity()
 	v.unsurgeGone()
-	if v.watchCanary(); v.unhealthy() != "" {
+	if v.watchCanary(); v.unhealthy() != "" && !p.Back() {
 		v.hold(v.subject(), "%s; nothing moves until it is good again", v.unhealthy())
-	} else {
+	} else if !v.moved {
 		v.move()
 	}
 	v.release()
@@ -71,10 +75,13 @@ func Next(p Plan, s fleet.Snapshot) Step {
 	return v.out
 }
 
-func newTick(p *Plan, s *fleet.Snapshot) *tick {
+func newTick(p *Plan, s *fleet.Snapshot) *tick { return tickOn(p, newIndex(s), outlineOf(p)) }
+
+// tickOn is a tick with what is known already.
+func tickOn(p *Plan, ix *index, o outline) *tick {
 	return &tick{
-		plan: p, s: s, ix: newIndex(s), leaving: map[string]bool{}, isExit: map[string]bool{}, begun: map[string]bool{}, noRoom: map[string]bool{},
-		moving: map[string]bool{}, surged: map[fleet.Owner]bool{}, emptied: map[string]bool{},
+		plan: p, s: ix.s, ix: ix, outline: o, leaving: map[string]bool{}, isExit: map[string]bool{}, begun: map[string]bool{}, noRoom: map[string]bool{},
+		surged: map[fleet.Owner]bool{}, emptied: map[string]bool{},
 	}
 }
 
@@ -99,9 +106,29 @@ type tick struct {
 	emptied map[string]bool      // exits of managed groups that only wait for the rest of their group, by instance
 	noRoom  map[string]bool      // exits whose pods fit nowhere now, by instance
 	begun   map[string]bool      // exits that begin to leave service in this tick, by instance
-	moving  map[string]bool      // pods that the plan moves, by UID
+	quiet   bool                 // nobody reads the holds
+	moved   bool                 // whoever may move now has been told so
 	surged  map[fleet.Owner]bool // workloads that get a replica more in this tick
 	out     Step
+
+	dropping []fleet.Action // the deregistrations among its actions
+	outline
+	scales
+}
+
+// outline is what a plan says of pods, looked up by every tick.
+type outline struct {
+	moving  map[string]bool // pods that the plan moves, by UID
+	planned map[string]int  // how many of them, by node
+}
+
+func outlineOf(p *Plan) outline {
+	o := outline{moving: make(map[string]bool, len(p.Moves)), planned: map[string]int{}}
+	for _, m := range p.Moves {
+		o.moving[m.Pod.UID] = true
+		o.planned[m.From]++
+	}
+	return o
 }
 
 // exit is an Exit with what the snapshot shows of it.
@@ -111,16 +138,23 @@ type exit struct {
 	group *fleet.Group
 	in    *fleet.Instance
 	pods  []*fleet.Pod // those that have to move and have not left, terminating ones included
+	has   *resident    // the same, with what they need; nil without a node
 	moved bool         // some planned pod has left already
+	left  float64      // share of its planned pods that has not
 }
 
 func (v *tick) do(a fleet.Action) {
 	a.Run = v.plan.Run
+	if a.Verb == fleet.Deregister {
+		v.dropping = append(v.dropping, a)
+	}
 	v.out.Actions = append(v.out.Actions, a)
 }
 
 func (v *tick) hold(subject, format string, args ...any) {
-	v.out.Holds = append(v.out.Holds, fleet.Hold{Subject: subject, Reason: fmt.Sprintf(format, args...)})
+	if !v.quiet {
+		v.out.Holds = append(v.out.Holds, fleet.Hold{Subject: subject, Reason: fmt.Sprintf(format, args...)})
+	}
 }
 
 // frame checks that the world is still the one the plan was made for, and that what the run does leads where it should.
@@ -173,9 +207,13 @@ func (v *tick) twice() string {
 	if r == nil || r.Marks.Moving.IsZero() || v.plan.Back() {
 		return ""
 	}
+	closed := r.Marks.Moving.Add(scheduling)
 	for i := range v.exits {
+		if h := v.exits[i].has; h == nil || !h.newest.After(closed) {
+			continue
+		}
 		for _, p := range v.exits[i].pods {
-			if !v.moving[p.Ref.UID] && !p.Finished && p.Owner.Kind != "" && p.Created.After(r.Marks.Moving.Add(scheduling)) && !p.Tolerates(v.plan.taint()) {
+			if p.Created.After(closed) && !v.moving[p.Ref.UID] && !p.Finished && p.Owner.Kind != "" && !p.Tolerates(v.plan.taint()) {
 				return fmt.Sprintf("pod %s came to node %s after the node was closed to pods: it would move twice; who placed it there?", p.Ref, v.exits[i].Name())
 			}
 		}
@@ -202,12 +240,9 @@ func printTemplates(ts []fleet.Template) string {
 
 // look finds where each exit stands.
 func (v *tick) look() {
-	planned := map[string]int{}
-	for _, m := range v.plan.Moves {
-		planned[m.From]++
-		v.moving[m.Pod.UID] = true
-	}
-	for _, e := range v.chosen() {
+	chosen := v.chosen()
+	v.exits = make([]exit, 0, len(chosen))
+	for _, e := range chosen {
 		at := v.ix.instance[e.Instance]
 		x := exit{Exit: e, node: v.ix.node[e.Node], group: at.group, in: at.in}
 		if x.node != nil && e.Instance != "" && x.node.Instance != e.Instance {
@@ -221,8 +256,10 @@ func (v *tick) look() {
 		}
 		if x.node != nil {
 			v.leaving[x.node.Name] = true
-			x.pods = v.ix.movable(x.node)
-			x.moved = len(x.pods) < planned[x.node.Name]
+			x.has = v.ix.resident(x.node)
+			x.pods = x.has.pods
+			x.moved = len(x.pods) < v.planned[x.node.Name]
+			x.left = float64(len(x.pods)) / float64(max(len(x.pods), v.planned[x.node.Name], 1))
 		}
 		switch {
 		case x.done():
@@ -304,6 +341,9 @@ func (v *tick) recording() {
 	case r == nil && (len(v.exits) > 0 || v.marked()):
 		v.mark("the plan and what was before, first", func(*fleet.Marks) {})
 	case r != nil && v.plan.Back() && r.Marks.Undoing.IsZero():
+		if v.settleDesired(); len(v.out.Actions) > 0 {
+			return
+		}
 		v.mark("the way back begins", func(m *fleet.Marks) { m.Undoing = v.s.Now })
 	}
 }

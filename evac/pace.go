@@ -22,6 +22,9 @@ func (v *tick) pace() int {
 // paced narrows what a lane allows; one pod at a time is always possible.
 func (v *tick) paced(o opening) opening {
 	div := v.pace()
+	if v.plan.Back() {
+		div = 1 // the way back is what mends it
+	}
 	if div == 1 || o.free <= 0 {
 		return o
 	}

@@ -134,19 +134,11 @@ func Blocked(findings []fleet.Finding) bool {
 
 // notFree finds the run that a group is in the middle of.
 func notFree(s *fleet.Snapshot, g *fleet.Group) []fleet.Finding {
-	run := ""
-	for i := range s.Rotations {
-		if s.Rotations[i].Has(g.Name) {
-			run = s.Rotations[i].Run
-		}
-	}
-	if run == "" && g.Mark != nil {
-		run = g.Mark.Run
-	}
-	if run == "" {
+	r := Ongoing(s, []string{g.Name})
+	if r == nil {
 		return nil
 	}
-	return []fleet.Finding{finding(runUnderWay, "group "+g.Name, "is in the middle of run %s", run).next("finish that run with drover rotate %s, or take it back with drover abort %s", g.Name, g.Name)}
+	return []fleet.Finding{finding(runUnderWay, "group "+g.Name, "is in the middle of run %s", r.Run).next("finish that run with drover rotate %s, or take it back with drover abort %s", g.Name, g.Name)}
 }
 
 func journalMissing(s *fleet.Snapshot) []fleet.Finding {
@@ -170,7 +162,7 @@ func planGroup(g *fleet.Group, departures []fleet.Departure, o Options) (GroupPl
 	}
 	if gp.Managed {
 		gp.Copy = copyName(g.Name, o.Run)
-		return gp, managedFindings(g, o)
+		return gp, managedFindings(g, exits, o)
 	}
 	for i := range g.Instances {
 		if in := &g.Instances[i]; strings.Contains(in.Lifecycle, "Standby") {
@@ -300,14 +292,27 @@ func otherRuns(ix *index, p *Plan) []fleet.Finding {
 			continue
 		}
 		run := n.Mark().Value
-		i := slices.IndexFunc(ix.s.Groups, func(g fleet.Group) bool { return g.Mark != nil && g.Mark.Run == run })
-		if i < 0 {
+		group := groupOfRun(ix.s, run)
+		if group == "" {
 			p.Notes = append(p.Notes, fmt.Sprintf("node %s was drained by hand before (%s): this run takes it over", n.Name, run))
 			continue
 		}
-		out = append(out, finding(runUnderWay, "node "+n.Name, "is leaving with run %s of group %s", run, ix.s.Groups[i].Name).next("finish that run first: drover rotate %s", ix.s.Groups[i].Name))
+		out = append(out, finding(runUnderWay, "node "+n.Name, "is leaving with run %s of group %s", run, group).next("finish that run first: drover rotate %s", group))
 	}
 	return out
+}
+
+// groupOfRun names a group that a run is about; "" when it is no rotation, or over.
+func groupOfRun(s *fleet.Snapshot, run string) string {
+	if r := s.Rotation(run); r != nil && len(r.Groups) > 0 {
+		return r.Groups[0].Name
+	}
+	for i := range s.Groups {
+		if m := s.Groups[i].Mark; m != nil && m.Run == run {
+			return s.Groups[i].Name
+		}
+	}
+	return ""
 }
 
 // dedupe keeps the first of equal findings: one budget is found once, not once per pod.

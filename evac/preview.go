@@ -3,6 +3,7 @@ package evac
 import (
 	"container/heap"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -15,10 +16,12 @@ type Forecast struct {
 	Moves  map[string]int // moves per workload
 	Events []Event        // every action, with its moment
 	Stuck  []fleet.Hold   // why it would not finish, when it would not
-	Bound  time.Duration  // no plan could be faster
 	// Exceptions is what the run could not put back.
 	Exceptions []string
-	Peak       int // most instances at once over the plan's groups, those being closed left out
+	Peak       int           // most instances at once over the plan's groups, those being closed left out
+	Bound      time.Duration // no order of moves and closings could be faster, with these budgets and this surge
+	Path       string        // what makes it so: the lane that takes longest, or the group that has the most turns
+	SurgeHours float64       // instance-hours beyond what the groups have without the run
 }
 
 // Event is an action at a moment after the start.
@@ -27,57 +30,90 @@ type Event struct {
 	Action fleet.Action
 }
 
-// Estimates used where the fleet itself shows no better figure.
-const (
-	defaultBoot  = 90 * time.Second // launch to Ready
-	defaultStart = 15 * time.Second // pod bound to Ready
-	defaultStop  = 2 * time.Second  // SIGTERM to gone, beyond the preStop sleep
-	closeTime    = 5 * time.Second  // terminate called to instance out of its group
-	believable   = 15 * time.Minute // longer than this, an observed start was an outage, not a start
-	maxTicks     = 200_000
-)
+const maxTicks = 200_000
 
 // Preview folds Next over a copy of the snapshot in which everything goes well: instances boot, pods start, requests drain, each in the time
 // that the fleet has shown so far.
 func Preview(p Plan, s fleet.Snapshot) Forecast {
-	w := &preview{s: s.Clone(), began: s.Now, out: Forecast{Moves: map[string]int{}}}
+	w := &preview{s: s.Clone(), began: s.Now, plan: &p, grid: grid(len(p.Moves)), out: Forecast{Moves: map[string]int{}}}
+	w.keepIndex()
 	w.estimate()
+	w.out.Bound, w.out.Path = bound(&p, w.ix)
+	w.count()
 	w.underWay()
-	for ticks := 0; ticks < maxTicks; ticks++ {
-		step := Next(p, w.s)
-		w.out.Peak = max(w.out.Peak, w.instances(&p))
+	w.run()
+	w.out.Took = w.s.Now.Sub(w.began)
+	return w.out
+}
+
+// run ticks until the plan is done, or stands still for good.
+func (w *preview) run() {
+	o := outlineOf(w.plan)
+	var before *tick
+	for range maxTicks {
+		v := tickOn(w.plan, w.index(), o)
+		v.quiet = true
+		if w.grid > 0 && before != nil {
+			v.moved, v.noRoom = true, before.noRoom // at the moment before; only nodes on their way out have more steps to take in it
+		}
+		step := v.next()
+		w.out.Peak = max(w.out.Peak, w.instances(w.plan))
 		if step.Diverged != "" {
 			w.out.Stuck = []fleet.Hold{{Subject: "plan", Reason: step.Diverged}}
-			return w.out
+			return
 		}
 		w.out.Exceptions = step.Since(w.out.Exceptions)
 		if step.Done {
-			break
+			return
 		}
-		progress := false
-		for _, a := range step.Actions {
-			progress = w.act(a) || progress
+		progress, evicted, others := w.actAll(step.Actions)
+		if progress && (others || w.grid == 0) {
+			if evicted {
+				before = v
+			}
+			continue
 		}
-		if !progress && !w.wait() {
-			w.out.Stuck = step.Holds
-			break
+		before = nil
+		if !w.wait() && !progress { // evictions alone leave nothing more to do at their moment
+			w.out.Stuck = Next(*w.plan, w.s).Holds
+			return
 		}
 	}
-	w.out.Took = w.s.Now.Sub(w.began)
-	return w.out
+}
+
+func (w *preview) actAll(actions []fleet.Action) (progress, evicted, others bool) {
+	for _, a := range actions {
+		progress = w.act(a) || progress
+		evicted = evicted || a.Verb == fleet.Evict
+		others = others || a.Verb != fleet.Evict
+	}
+	w.schedule()
+	return progress, evicted, others
+}
+
+// grid is to how many seconds moments are rounded up, so that a large fleet has not as many ticks as pods.
+func grid(moves int) time.Duration {
+	return time.Duration(moves/3000) * time.Second
 }
 
 // preview is the optimistic world: a snapshot, and what will happen to it.
 type preview struct {
 	s      fleet.Snapshot
 	began  time.Time
+	plan   *Plan
 	later  events
 	seq    int
 	boot   map[string]time.Duration      // by group
 	begin  map[fleet.Owner]time.Duration // pod start by workload
 	serial int
-	tie    func() bool // breaks ties between zones; nil takes the first
+	tie    func() bool   // breaks ties between zones; nil takes the first
+	grid   time.Duration // moments are multiples of it; zero for as they come
 	out    Forecast
+
+	// ix is told of every change; nil to build it anew for every question, which is slow and cannot be wrong.
+	ix    *index
+	stale bool         // nodes or instances came or went
+	empty []*fleet.Pod // places in s.Pods that pods have left, when there is an index: its pointers into s.Pods must stay true
 }
 
 type event struct {
@@ -103,7 +139,13 @@ func (e *events) Pop() any {
 
 func (w *preview) after(d time.Duration, do func()) {
 	w.seq++
-	heap.Push(&w.later, event{at: w.s.Now.Add(d), seq: w.seq, do: do})
+	at := w.s.Now.Add(d)
+	if w.grid > 0 {
+		if over := at.Sub(w.began) % w.grid; over > 0 {
+			at = at.Add(w.grid - over)
+		}
+	}
+	heap.Push(&w.later, event{at: at, seq: w.seq, do: do})
 }
 
 // wait moves the clock to the next event and lets everything of that moment happen.
@@ -111,13 +153,31 @@ func (w *preview) wait() bool {
 	if len(w.later) == 0 {
 		return false
 	}
+	w.spend(w.later[0].at.Sub(w.s.Now))
 	w.s.Now = w.later[0].at
 	for len(w.later) > 0 && !w.later[0].at.After(w.s.Now) {
 		heap.Pop(&w.later).(event).do()
 	}
+	if w.ix != nil {
+		w.ix.later()
+	}
 	w.schedule()
-	w.count()
+	if w.ix == nil {
+		w.count()
+	}
 	return true
+}
+
+// spend counts what the surge costs while time passes.
+func (w *preview) spend(d time.Duration) {
+	if w.plan == nil {
+		return
+	}
+	over := w.instances(w.plan)
+	for i := range w.plan.Groups {
+		over -= w.plan.Groups[i].Desired
+	}
+	w.out.SurgeHours += max(0, float64(over)) * d.Hours()
 }
 
 // underWay plans the consequences of what had begun before the snapshot was taken: a run that was killed, or anybody's doing.
@@ -126,7 +186,7 @@ func (w *preview) underWay() {
 		g := &w.s.Groups[i]
 		here := 0
 		for _, in := range slices.Clone(g.Instances) {
-			switch n := w.s.NodeOf(in.ID); {
+			switch n := w.nodeOf(in.ID); {
 			case in.Leaving():
 				w.after(closeTime, func() { w.remove(fleet.Action{Group: g.Name, Instance: in.ID}) })
 				continue
@@ -151,6 +211,9 @@ func (w *preview) underWay() {
 			w.start(p)
 		}
 	}
+	for i := range w.s.Rotations {
+		w.remember(&w.s.Rotations[i])
+	}
 	w.schedule()
 }
 
@@ -168,49 +231,29 @@ func (w *preview) targetsUnderWay(g *fleet.Group, in *fleet.Instance) {
 
 // ready ends the start-up of a node that had registered already.
 func (w *preview) ready(instance string) {
-	if n := w.s.NodeOf(instance); n != nil {
+	if n := w.nodeOf(instance); n != nil {
 		n.Ready = true
 		n.Taints = slices.DeleteFunc(n.Taints, fleet.Taint.StartUp)
+		w.reshaped(n.Name)
 	}
 }
 
-// estimate reads from the fleet how long a boot and a pod's start take here: medians of what was seen.
+// estimate reads from the fleet how long a boot and a pod's start take here.
 func (w *preview) estimate() {
+	ix := w.index()
 	w.boot = map[string]time.Duration{}
 	for i := range w.s.Groups {
-		g := &w.s.Groups[i]
-		var seen []time.Duration
-		for _, in := range g.Instances {
-			if n := w.s.NodeOf(in.ID); n != nil && n.Ready && !in.Launched.IsZero() {
-				seen = append(seen, n.Changed.Sub(in.Launched))
-			}
-		}
-		w.boot[g.Name] = median(seen, defaultBoot)
-	}
-	starts := map[fleet.Owner][]time.Duration{}
-	for i := range w.s.Pods {
-		if p := &w.s.Pods[i]; p.Ready {
-			starts[p.Owner] = append(starts[p.Owner], p.ReadySince.Sub(p.Created))
-		}
+		w.boot[w.s.Groups[i].Name] = ix.boot(&w.s.Groups[i])
 	}
 	w.begin = map[fleet.Owner]time.Duration{}
-	for o, seen := range starts {
-		w.begin[o] = median(seen, defaultStart)
+	for o := range ix.workloads {
+		w.begin[o] = ix.start(o)
 	}
-}
-
-func median(seen []time.Duration, otherwise time.Duration) time.Duration {
-	seen = slices.DeleteFunc(seen, func(d time.Duration) bool { return d <= 0 || d > believable })
-	if len(seen) == 0 {
-		return otherwise
-	}
-	slices.Sort(seen)
-	return seen[len(seen)/2]
 }
 
 // act applies an action at once and plans its consequences.
 func (w *preview) act(a fleet.Action) bool {
-	if !Assume(&w.s, a) {
+	if !w.assume(a) {
 		return false
 	}
 	w.out.Events = append(w.out.Events, Event{After: w.s.Now.Sub(w.began), Action: a})
@@ -230,6 +273,7 @@ func (w *preview) act(a fleet.Action) bool {
 	case fleet.Register:
 		w.register(a.Group, a.Instance, a.Target)
 	case fleet.CreateGroup:
+		w.stale = true
 		for range a.To {
 			w.launch(a.Copy)
 		}
@@ -263,13 +307,24 @@ func (w *preview) launch(group string) {
 			zone = z
 		}
 	}
-	w.serial++
-	in := fleet.Instance{ID: fmt.Sprintf("new-%d", w.serial), Zone: zone, Lifecycle: fleet.Pending, Launched: w.s.Now}
+	id := w.fresh("new-%d", func(id string) bool { _, in := w.s.Instance(id); return in != nil })
+	in := fleet.Instance{ID: id, Zone: zone, Lifecycle: fleet.Pending, Launched: w.s.Now}
 	if len(g.Wants) > 0 {
 		in.Template = g.Wants[0]
 	}
 	g.Instances = append(g.Instances, in)
+	w.stale = true
 	w.after(w.boot[group], func() { w.arrive(group, in.ID) })
+}
+
+// fresh is a name that nobody has yet.
+func (w *preview) fresh(format string, taken func(string) bool) string {
+	for {
+		w.serial++
+		if name := fmt.Sprintf(format, w.serial); !taken(name) {
+			return name
+		}
+	}
 }
 
 // arrive makes an instance a Ready node that looks like one of its group's in the same zone, or in any.
@@ -285,29 +340,50 @@ func (w *preview) arrive(group, id string) {
 	if g.Managed != nil && w.s.Group(g.Managed.CopyOf) != nil {
 		like = w.s.Group(g.Managed.CopyOf)
 	}
+	var model *fleet.Node
 	for i := range like.Instances {
-		other := w.s.NodeOf(like.Instances[i].ID)
-		if other != nil && (node.Room.Pods == 0 || like.Instances[i].Zone == in.Zone) {
-			node.Labels, node.Room = other.Labels, other.Room
-			node.Taints = slices.DeleteFunc(slices.Clone(other.Taints), func(t fleet.Taint) bool { return t.Key == fleet.TaintKey || t.StartUp() })
-			in.Type = like.Instances[i].Type
+		other := w.nodeOf(like.Instances[i].ID)
+		if other != nil && (model == nil || like.Instances[i].Zone == in.Zone) {
+			model, in.Type = other, like.Instances[i].Type
 		}
 	}
-	for i := range w.s.Pods { // every node of the group carries the same DaemonSet pods
-		p := w.s.Pods[i]
-		if n := w.s.Node(p.Node); p.Owner.Kind == "DaemonSet" && n != nil && like.Instance(n.Instance) != nil && !w.has(id, p.Owner) {
-			p.Node, p.Ref.UID = id, fmt.Sprintf("%s-%s", p.Ref.UID, id)
-			w.s.Pods = append(w.s.Pods, p)
-		}
+	if model != nil {
+		node.Room, node.Labels = model.Room, relabel(model.Labels, &node)
+		node.Taints = slices.DeleteFunc(slices.Clone(model.Taints), func(t fleet.Taint) bool { return t.Key == fleet.TaintKey || t.StartUp() })
+		w.copyDaemons(model.Name, id)
 	}
 	w.s.Nodes = append(w.s.Nodes, node)
+	w.stale = true
 	for _, tg := range g.Targets {
 		w.register(group, id, tg.ARN)
 	}
 }
 
-func (w *preview) has(node string, o fleet.Owner) bool {
-	return slices.ContainsFunc(w.s.Pods, func(p fleet.Pod) bool { return p.Node == node && p.Owner == o })
+// relabel copies a node's labels for another.
+func relabel(labels map[string]string, n *fleet.Node) map[string]string {
+	labels = maps.Clone(labels)
+	if labels[hostname] != "" {
+		labels[hostname] = n.Name
+	}
+	if labels[zoneLabel] != "" {
+		labels[zoneLabel] = n.Zone
+	}
+	return labels
+}
+
+// copyDaemons gives a node the DaemonSet pods of another.
+func (w *preview) copyDaemons(from, to string) {
+	var copies []fleet.Pod
+	for _, p := range w.index().pods[from] {
+		if p.Owner.Kind == "DaemonSet" && !p.Terminating {
+			c := *p
+			c.Node, c.Ref.UID = to, fmt.Sprintf("%s-%s", p.Owner, to)
+			copies = append(copies, c)
+		}
+	}
+	for _, c := range copies {
+		w.insert(c)
+	}
 }
 
 func (w *preview) target(group, instance, arn, state string) {
@@ -322,9 +398,10 @@ func (w *preview) target(group, instance, arn, state string) {
 }
 
 func (w *preview) evict(a fleet.Action) {
-	i := slices.IndexFunc(w.s.Pods, func(p fleet.Pod) bool { return p.Ref.UID == a.Pod.UID })
-	p := w.s.Pods[i]
-	w.count()
+	p := *w.pod(a.Pod.UID)
+	if w.ix == nil {
+		w.count()
+	}
 	if recreated(&p) && !late(&p) {
 		w.create(p)
 	}
@@ -374,32 +451,53 @@ func (w *preview) register(group, instance, arn string) {
 // dissolve ends a managed node group with its nodes.
 func (w *preview) dissolve(group string) {
 	for _, in := range slices.Clone(w.s.Group(group).Instances) {
-		w.remove(fleet.Action{Group: group, Instance: in.ID, Node: nameOf(w.s.NodeOf(in.ID), &in)})
+		w.remove(fleet.Action{Group: group, Instance: in.ID, Node: nameOf(w.nodeOf(in.ID), &in)})
 	}
 	w.s.Groups = slices.DeleteFunc(w.s.Groups, func(g fleet.Group) bool { return g.Name == group })
+	w.stale = true
 }
 
 // surge adds the one pod more.
 func (w *preview) surge(a fleet.Action) {
-	i := slices.IndexFunc(w.s.Pods, func(p fleet.Pod) bool { return p.Ref.UID == a.Pod.UID })
-	if i >= 0 {
-		w.create(w.s.Pods[i])
+	if p := w.pod(a.Pod.UID); p != nil {
+		w.create(*p)
 	}
 }
 
-// unsurge lets the old pod go.
+// unsurge lets a pod go: the old one, or the newest where the replica more is only taken back.
 func (w *preview) unsurge(a fleet.Action) {
-	i := slices.IndexFunc(w.s.Pods, func(p fleet.Pod) bool { return p.Ref.UID == a.Pod.UID })
-	if i < 0 || w.s.Pods[i].Terminating {
+	if a.From == a.To {
+		return // only the mark
+	}
+	p := w.pod(a.Pod.UID)
+	if !a.Expect.Ready {
+		p = w.newest(a.Workload, a.Pod.UID)
+	}
+	if p == nil {
 		return
 	}
-	p := &w.s.Pods[i]
-	p.Terminating = true
-	w.out.Moves[p.Owner.String()]++
-	gone := *p
-	w.after(min(gone.PreStop+defaultStop, max(gone.Grace, time.Second)), func() {
-		w.s.Pods = slices.DeleteFunc(w.s.Pods, func(q fleet.Pod) bool { return q.Ref.UID == gone.Ref.UID })
-	})
+	w.edit(p, func() { p.Terminating = true })
+	if a.Expect.Ready {
+		w.out.Moves[p.Owner.String()]++
+	}
+	gone := p.Ref.UID
+	w.after(min(p.PreStop+defaultStop, max(p.Grace, time.Second)), func() { w.drop(gone) })
+}
+
+// newest finds the pod that a scale-down takes when none was made cheaper: one that is not Ready, else the newest. A pod that has to go anyway is
+// left out.
+func (w *preview) newest(o fleet.Owner, except string) *fleet.Pod {
+	var best *fleet.Pod
+	for i := range w.s.Pods {
+		p := &w.s.Pods[i]
+		if p.Owner != o || p.Terminating || p.Finished || p.Ref.UID == except {
+			continue
+		}
+		if best == nil || best.Ready && !p.Ready || best.Ready == p.Ready && p.Created.After(best.Created) {
+			best = p
+		}
+	}
+	return best
 }
 
 // recreated tells whether a controller makes a new pod in the place of one that goes.
@@ -410,12 +508,8 @@ func late(p *fleet.Pod) bool { return p.Owner.Kind == "StatefulSet" }
 
 // leave lets a terminating pod go after its shutdown.
 func (w *preview) leave(p fleet.Pod) {
-	stop := p.PreStop + defaultStop
-	if p.Grace > 0 {
-		stop = min(stop, p.Grace)
-	}
-	w.after(stop, func() {
-		w.s.Pods = slices.DeleteFunc(w.s.Pods, func(q fleet.Pod) bool { return q.Ref.UID == p.Ref.UID })
+	w.after(stop(&p), func() {
+		w.drop(p.Ref.UID)
 		if recreated(&p) && late(&p) {
 			w.create(p)
 		}
@@ -424,33 +518,30 @@ func (w *preview) leave(p fleet.Pod) {
 
 // create adds the replacement that a controller makes; schedule finds it a node.
 func (w *preview) create(old fleet.Pod) {
-	w.serial++
-	old.Ref.UID = fmt.Sprintf("pod-%d", w.serial)
+	old.Ref.UID = w.fresh("pod-%06d", func(uid string) bool { return w.pod(uid) != nil })
 	if old.Owner.Kind != "StatefulSet" {
 		old.Ref.Name = fmt.Sprintf("%s-new-%d", old.Owner.Name, w.serial)
 	}
 	old.Node, old.Ready, old.Terminating, old.Created = "", false, false, w.s.Now
-	w.s.Pods = append(w.s.Pods, old)
-	w.schedule()
+	w.insert(old)
+	if w.ix == nil || w.ix.company != nil {
+		w.schedule() // at once: where pods mind each other, it matters which of them are shutting down already
+	}
 }
 
 // schedule binds pending pods to nodes that drover has not marked.
 func (w *preview) schedule() {
-	var r *room
-	for i := range w.s.Pods {
-		p := &w.s.Pods[i]
-		if p.Node != "" || p.Finished {
-			continue
-		}
-		if r == nil {
-			r = bare(newIndex(&w.s))
-		}
+	ix := w.index()
+	if len(ix.pending) == 0 {
+		return
+	}
+	r := bare(ix)
+	for _, p := range ix.waiting() {
 		node, why := r.place(p)
-		if p.Unplaced = why; node == "" {
-			continue
+		if p.Unplaced = why; node != "" {
+			w.bind(p, node)
+			w.start(*p)
 		}
-		p.Node = node
-		w.start(*p)
 	}
 }
 
@@ -461,10 +552,8 @@ func (w *preview) start(p fleet.Pod) {
 		took = defaultStart
 	}
 	w.after(took, func() {
-		for i := range w.s.Pods {
-			if q := &w.s.Pods[i]; q.Ref.UID == p.Ref.UID {
-				q.Ready, q.ReadySince = true, w.s.Now
-			}
+		if q := w.pod(p.Ref.UID); q != nil {
+			w.edit(q, func() { q.Ready, q.ReadySince = true, w.s.Now })
 		}
 	})
 }
@@ -484,7 +573,7 @@ func bare(ix *index) *room {
 func (w *preview) count() {
 	healthy := map[string]int{}
 	for i := range w.s.Pods {
-		if p := &w.s.Pods[i]; p.Ready && !p.Terminating {
+		if p := &w.s.Pods[i]; serving(p) {
 			for _, b := range p.Budgets {
 				healthy[b]++
 			}
@@ -497,6 +586,8 @@ func (w *preview) count() {
 	}
 }
 
+func serving(p *fleet.Pod) bool { return p.Ready && !p.Terminating }
+
 func (w *preview) deregister(a fleet.Action) {
 	delay := time.Duration(0)
 	for _, tg := range w.s.Group(a.Group).Targets {
@@ -508,10 +599,17 @@ func (w *preview) deregister(a fleet.Action) {
 }
 
 func (w *preview) remove(a fleet.Action) {
+	var gone []string
+	for _, p := range w.index().pods[a.Node] {
+		gone = append(gone, p.Ref.UID)
+	}
+	for _, uid := range gone {
+		w.drop(uid)
+	}
 	g := w.s.Group(a.Group)
 	g.Instances = slices.DeleteFunc(g.Instances, func(in fleet.Instance) bool { return in.ID == a.Instance })
 	w.s.Nodes = slices.DeleteFunc(w.s.Nodes, func(n fleet.Node) bool { return n.Instance == a.Instance })
-	w.s.Pods = slices.DeleteFunc(w.s.Pods, func(p fleet.Pod) bool { return p.Node == a.Node && a.Node != "" })
+	w.stale = true
 }
 
 func (w *preview) instances(p *Plan) int {

@@ -3,6 +3,7 @@ package evac
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"drover.dev/fleet"
 )
@@ -25,6 +26,9 @@ func newRecord(s *fleet.Snapshot, p *Plan, o Options) fleet.RotationRecord {
 				e.Targets = append(e.Targets, t.Group)
 			}
 		}
+		if n := s.Node(e.Node); n != nil && n.Mark() != nil {
+			e.Drained = n.Mark().Value
+		}
 		r.Exits = append(r.Exits, e.Departure)
 	}
 	return r
@@ -43,7 +47,23 @@ func Ongoing(s *fleet.Snapshot, groups []string) *fleet.RotationRecord {
 			return lost(s, g.Mark)
 		}
 	}
+	for i := range s.Groups {
+		m := s.Groups[i].Managed
+		if m != nil && m.Run != "" && slices.Contains(groups, m.CopyOf) && s.Group(m.CopyOf) != nil {
+			return lost(s, &fleet.GroupMark{Run: m.Run, At: launched(&s.Groups[i], s.Now)})
+		}
+	}
 	return nil
+}
+
+// launched is when the first of a group's instances was.
+func launched(g *fleet.Group, otherwise time.Time) time.Time {
+	for i := range g.Instances {
+		if at := g.Instances[i].Launched; !at.IsZero() && at.Before(otherwise) {
+			otherwise = at
+		}
+	}
+	return otherwise
 }
 
 // lost makes the record of a run again from its marks on groups and nodes. All that is left to do with such a run is to take it back.
@@ -51,10 +71,14 @@ func lost(s *fleet.Snapshot, m *fleet.GroupMark) *fleet.RotationRecord {
 	r := &fleet.RotationRecord{Run: m.Run, At: m.At, Criterion: m.Criterion, Intent: fleet.Back}
 	for i := range s.Groups {
 		g := &s.Groups[i]
-		if g.Mark == nil || g.Mark.Run != m.Run {
+		switch {
+		case g.Mark != nil && g.Mark.Run == m.Run:
+			r.Groups = append(r.Groups, fleet.GroupRecord{Name: g.Name, Desired: g.Mark.Desired, Min: g.Min, Max: g.Max, Surge: g.Mark.Surge, Wants: g.Wants})
+		case copied(s, g.Name, m.Run):
+			r.Groups = append(r.Groups, fleet.GroupRecord{Name: g.Name, Desired: g.Desired, Min: g.Min, Max: g.Max, Managed: true})
+		default:
 			continue
 		}
-		r.Groups = append(r.Groups, fleet.GroupRecord{Name: g.Name, Desired: g.Mark.Desired, Min: g.Min, Max: g.Max, Surge: g.Mark.Surge, Wants: g.Wants})
 		for j := range g.Instances {
 			in := &g.Instances[j]
 			n := s.NodeOf(in.ID)
@@ -64,6 +88,11 @@ func lost(s *fleet.Snapshot, m *fleet.GroupMark) *fleet.RotationRecord {
 		}
 	}
 	return r
+}
+
+// copied tells whether a run made a copy of a managed group.
+func copied(s *fleet.Snapshot, group, run string) bool {
+	return slices.ContainsFunc(s.Groups, func(g fleet.Group) bool { return g.Managed != nil && g.Managed.CopyOf == group && g.Managed.Run == run })
 }
 
 // attached are the target groups that Auto Scaling registers every instance of a group in.
@@ -130,9 +159,10 @@ func surplus(ix *index, p *Plan) []Exit {
 			out = append(out, ix.copyExits(&gp, p.Run)...)
 			continue
 		}
-		if g == nil {
-			continue
+		if g == nil || g.Mark == nil {
+			continue // gone, or not changed
 		}
+		until := ix.launchedUntil(p)
 		count := map[string]int{}
 		here := 0
 		var own []*fleet.Instance
@@ -143,11 +173,11 @@ func surplus(ix *index, p *Plan) []Exit {
 			}
 			here++
 			count[in.Zone]++
-			if !old[in.ID] && in.Counted() && !in.Launched.Before(p.At) {
+			if !old[in.ID] && in.Counted() && !in.Launched.Before(p.At) && !in.Launched.After(until) {
 				own = append(own, in)
 			}
 		}
-		for n := here - max(gp.Desired, g.Min); n > 0 && len(own) > 0; n-- {
+		for n := here - max(g.Mark.Desired, g.Min); n > 0 && len(own) > 0; n-- {
 			i := ix.leastMissed(own, count, p.Run)
 			in := own[i]
 			own = slices.Delete(own, i, i+1)
@@ -156,6 +186,15 @@ func surplus(ix *index, p *Plan) []Exit {
 		}
 	}
 	return out
+}
+
+// launchedUntil is until when what a group launches is the run's doing: later ones are somebody else's wish.
+func (ix *index) launchedUntil(p *Plan) time.Time {
+	r := ix.s.Rotation(p.Run)
+	if r == nil || r.Marks.Undoing.IsZero() {
+		return ix.s.Now
+	}
+	return r.Marks.Undoing.Add(noLaunch)
 }
 
 func (ix *index) undoExit(g *fleet.Group, in *fleet.Instance, run string) Exit {

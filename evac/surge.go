@@ -20,16 +20,27 @@ func (v *tick) surges(p *fleet.Pod) bool {
 
 // unmissable tells whether nobody else serves while the pod moves, or nobody may be missing.
 func (ix *index) unmissable(p *fleet.Pod) bool {
-	if len(p.Budgets) > 1 || p.Owner.Kind == "" || p.Owner.Kind == "Job" {
+	if len(p.Budgets) > 1 || p.Owner.Kind == "" || p.Owner.Kind == "Job" || ix.stuck(p) {
 		return false
 	}
-	if len(p.Budgets) == 1 {
-		if b := ix.budget[p.Budgets[0]]; b != nil && b.Never() {
-			return true
-		}
+	if len(p.Budgets) == 1 && ix.never(ix.budget[p.Budgets[0]]) {
+		return true
 	}
 	w := ix.workloads[p.Owner]
-	return w != nil && w.replicas == 1
+	return w != nil && (w.replicas == 1 || w.declared != nil && w.declared.Surge != nil && w.declared.Surge.Replicas == 1)
+}
+
+// stuck tells whether a pod has not been Ready for so long that it is of no use to anybody.
+func (ix *index) stuck(p *fleet.Pod) bool {
+	return !p.Ready && ix.s.Now.Sub(p.Created) > patience && ix.s.Now.Sub(p.Unready) > patience
+}
+
+// never tells whether a budget never allows a disruption. The replicas that runs have given do not count: they are there only for a while.
+func (ix *index) never(b *fleet.Budget) bool {
+	if b == nil || b.Expected == 0 {
+		return false
+	}
+	return b.Desired >= b.Expected-ix.given[b.Name]
 }
 
 // whyNoSurge says why a workload cannot have its replacement first; "" when it can.
@@ -71,8 +82,12 @@ func (v *tick) surge(e *exit, p *fleet.Pod) []fleet.Action {
 	case m.Pod != p.Ref.UID:
 		v.hold("pod "+p.Ref.String(), "stays on %s: another pod of %s moves first", e.Name(), p.Owner)
 		return nil
-	case w.Replicas <= m.Replicas:
+	case w.Replicas == m.Replicas:
 		return v.fought(e, p, w)
+	case w.Replicas != m.Replicas+1:
+		return []fleet.Action{unsurge(w, p.Ref, false, fmt.Sprintf("somebody has scaled it to %d meanwhile", w.Replicas))}
+	case v.ix.stuck(p):
+		return []fleet.Action{unsurge(w, p.Ref, false, "the pod has not been Ready for long: nobody misses it")}
 	}
 	if why := v.notReplaced(p, m); why != "" {
 		v.hold("pod "+p.Ref.String(), "stays on %s until its replacement serves: %s", e.Name(), why)
@@ -82,11 +97,15 @@ func (v *tick) surge(e *exit, p *fleet.Pod) []fleet.Action {
 }
 
 func unsurge(w *fleet.Workload, pod fleet.PodRef, ready bool, why string) fleet.Action {
-	return fleet.Action{Verb: fleet.Unsurge, Workload: w.Owner, Pod: pod, From: w.Replicas, To: w.Surge.Replicas, Expect: fleet.Expect{Ready: ready}, Why: why}
+	to := w.Surge.Replicas
+	if w.Replicas != to+1 {
+		to = w.Replicas // somebody else's number now
+	}
+	return fleet.Action{Verb: fleet.Unsurge, Workload: w.Owner, Pod: pod, From: w.Replicas, To: to, Expect: fleet.Expect{Ready: ready}, Why: why}
 }
 
 func (v *tick) whySurge(p *fleet.Pod) string {
-	if len(p.Budgets) == 1 && v.ix.budget[p.Budgets[0]] != nil && v.ix.budget[p.Budgets[0]].Never() {
+	if len(p.Budgets) == 1 && v.ix.never(v.ix.budget[p.Budgets[0]]) {
 		return "budget " + p.Budgets[0] + " never allows a disruption: its replacement comes first"
 	}
 	return "single replica: its replacement comes first"
@@ -105,8 +124,12 @@ func (v *tick) fought(e *exit, p *fleet.Pod, w *fleet.Workload) []fleet.Action {
 // notReplaced says what is missing before the pod may go.
 func (v *tick) notReplaced(p *fleet.Pod, m *fleet.SurgeMark) string {
 	w := v.ix.workloads[p.Owner]
-	if w.ready < m.Replicas+1 {
-		return fmt.Sprintf("%d of %d pods of %s are Ready", w.ready, m.Replicas+1, p.Owner)
+	others := w.ready
+	if p.Ready && !p.Terminating {
+		others--
+	}
+	if others < m.Replicas {
+		return fmt.Sprintf("%d of %d pods of %s are Ready besides it", others, m.Replicas, p.Owner)
 	}
 	if w.warming > 0 {
 		return plural(w.warming, "pod is", "pods are") + " not healthy at the load balancer yet"
@@ -129,6 +152,15 @@ func (v *tick) unsurgeGone() {
 			v.do(unsurge(w, p.Ref, false, "the pod that it was for is going"))
 		case !v.leaving[p.Node]:
 			v.do(unsurge(w, p.Ref, false, "the pod that it was for stays"))
+		}
+	}
+}
+
+// unsurgeAll takes back whatever the run still has given, at its end.
+func (v *tick) unsurgeAll() {
+	for i := range v.s.Workloads {
+		if w := &v.s.Workloads[i]; w.Surge != nil && w.Surge.Run == v.plan.Run {
+			v.do(unsurge(w, fleet.PodRef{Namespace: w.Owner.Namespace, UID: w.Surge.Pod}, false, "the run is over"))
 		}
 	}
 }

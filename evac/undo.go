@@ -1,6 +1,8 @@
 package evac
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
 	"drover.dev/fleet"
@@ -12,10 +14,10 @@ func (v *tick) giveBack() bool {
 	all, waits := true, false
 	for _, d := range v.plan.Record.Exits {
 		at := v.ix.instance[d.Instance]
-		if at.in == nil || at.in.Leaving() || at.group.Managed != nil && v.s.Group(d.Group) == nil {
+		if at.in == nil || at.in.Leaving() || at.group.Managed != nil && at.group.Managed.Status == deleting {
 			continue
 		}
-		switch done, blocked := v.giveBackOne(at, d.Targets); {
+		switch done, blocked := v.giveBackOne(at, d); {
 		case done:
 		case blocked:
 			waits = true
@@ -33,7 +35,7 @@ func (v *tick) giveBack() bool {
 }
 
 // giveBackOne takes the next step for one old node. It is blocked when the group's maximum has no room for it before another node has gone.
-func (v *tick) giveBackOne(at place, targets []string) (done, blocked bool) {
+func (v *tick) giveBackOne(at place, d fleet.Departure) (done, blocked bool) {
 	in, n := at.in, v.ix.nodeOf[at.in.ID]
 	if in.Lifecycle == fleet.OnStandby {
 		if at.group.Desired+v.asked(fleet.Unstandby, at.group.Name) >= at.group.Max {
@@ -45,27 +47,27 @@ func (v *tick) giveBackOne(at place, targets []string) (done, blocked bool) {
 	}
 	before := len(v.out.Actions)
 	if n != nil {
-		v.restoreNode(n)
+		v.restoreNode(n, d.Drained)
 	}
 	if len(v.out.Actions) > before {
 		return false, false
 	}
-	return v.serves(at.group, in, n, targets), false
+	return v.serves(at.group, in, n, d), false
 }
 
-// serves tells whether an old node is as it was, a target of these target groups among others, and says what is missing.
-func (v *tick) serves(g *fleet.Group, in *fleet.Instance, n *fleet.Node, targets []string) bool {
+// serves tells whether an old node is as it was, a target of the target groups it was in among others, and says what is missing.
+func (v *tick) serves(g *fleet.Group, in *fleet.Instance, n *fleet.Node, d fleet.Departure) bool {
 	before := len(v.out.Actions)
-	for _, arn := range targets {
-		if state := in.Target(arn); in.Lifecycle == fleet.InService && (state == fleet.TargetUnused || state == fleet.TargetDraining) {
+	for _, arn := range attached(g) {
+		if state := in.Target(arn); slices.Contains(d.Targets, arn) && in.Lifecycle == fleet.InService && (state == fleet.TargetUnused || state == fleet.TargetDraining) {
 			v.do(fleet.Action{Verb: fleet.Register, Group: g.Name, Instance: in.ID, Node: nameOf(n, in), Target: arn, Why: "the run is taken back"})
 		}
 	}
 	if len(v.out.Actions) > before {
 		return false
 	}
-	if n != nil && !n.Ready && n.Changed.Before(v.plan.At) {
-		return true // it was of no use before either
+	if d.Node == "" || n == nil && in.Launched.Before(v.plan.At) || n != nil && !n.Ready && n.Changed.Before(v.plan.At) {
+		return true // it was of no use before either, or has no node any more
 	}
 	if why := notArrived(g, in, n); why != "" && in.Lifecycle != "" {
 		v.hold("instance "+in.ID, "is not back yet: %s", why)
@@ -112,6 +114,45 @@ func (v *tick) lower(g *fleet.Group) {
 		v.hold("group "+g.Name, "AWS is still launching: %d there, desired %d", counted(g), g.Desired)
 		return
 	}
-	to := max(counted(g), v.backTo(g))
+	to := max(counted(g), v.backTo(g)) // whatever comes after all is the surplus of a later tick
 	v.do(fleet.Action{Verb: fleet.Resize, Group: g.Name, From: g.Desired, To: to, Why: "AWS launched nothing for the rest"})
+}
+
+// stillLaunching tells whether a group may get more than it is to have, or a copy of a managed group may appear: what comes then has to go too.
+func (v *tick) stillLaunching() bool {
+	r := v.record()
+	for _, gp := range v.plan.Groups {
+		g := v.s.Group(gp.Name)
+		switch {
+		case gp.Managed && v.s.Group(gp.Copy) != nil:
+			if g != nil && g.Managed != nil && g.Managed.Status != deleting {
+				return true // dissolve says what it waits for
+			}
+		case gp.Managed:
+			if r != nil && v.s.Now.Sub(r.Marks.Undoing) < noLaunch {
+				v.hold("managed node group "+gp.Copy, "looking whether EKS was making it when the way back began")
+				return true
+			}
+		case g != nil && g.Mark != nil && g.Desired > v.backTo(g) && counted(g) < g.Desired:
+			return true // lower says what it waits for
+		}
+	}
+	return false
+}
+
+// settleDesired writes down, before the way back begins, what somebody else has made of the desired capacity meanwhile.
+func (v *tick) settleDesired() {
+	for _, g := range v.journaled() {
+		left := 0
+		for _, d := range v.plan.Record.Exits {
+			if in := g.Instance(d.Instance); in != nil && in.Counted() {
+				left++
+			}
+		}
+		if back := reckon(g, left); back != g.Mark.Desired {
+			next := *g.Mark
+			next.Desired, next.From, next.Set, next.Left = back, g.Desired, g.Desired, left
+			v.do(fleet.Action{Verb: fleet.Journal, Group: g.Name, Mark: &next, Why: fmt.Sprintf("somebody wants desired to be %d in the end", back)})
+		}
+	}
 }

@@ -82,7 +82,7 @@ func (a Action) Key() string {
 	case Taint_:
 		return "taint " + a.Node + " " + a.Effect
 	case Record:
-		return "record " + a.Rotation.Run + " " + a.Rotation.Marks.String()
+		return "record " + a.Rotation.Run + " " + strings.Join(a.Rotation.Marks.Names(), " ") // not the moments: a refused one is asked for again later
 	case Surge, Unsurge:
 		return fmt.Sprintf("%s %s %s", a.Verb, a.Workload, a.Pod.UID)
 	}

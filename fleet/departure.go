@@ -9,6 +9,7 @@ type Departure struct {
 	Why      string   // in words and figures
 	Replace  bool     // a replacement takes its place first
 	Release  bool     // the machine is to be closed when empty
+	Drained  string   // whose drain had tainted it before; "" when nobody's
 	Targets  []string // ARNs of the target groups it was registered in when the departure was planned
 }
 

@@ -74,6 +74,7 @@ func (p *Pause) String() string {
 // Marks are moments of a run that the world does not show. Each is written once, before or as it comes to matter.
 type Marks struct {
 	Moving  time.Time // the first pod was about to move: by then every old node was closed to pods
+	First   string    // instance of the node that goes first, alone
 	Canary  time.Time // the first node was replaced
 	Baking  time.Time // the last old node went to Standby
 	Undoing time.Time // the way back began
@@ -88,11 +89,24 @@ func (m Marks) String() string {
 		}
 	}
 	add("moving", m.Moving)
+	if m.First != "" {
+		out = append(out, "first="+m.First)
+	}
 	add("canary", m.Canary)
 	add("baking", m.Baking)
 	add("undoing", m.Undoing)
 	add("ended", m.Ended)
 	return strings.Join(out, " ")
+}
+
+// Names lists which marks are set.
+func (m Marks) Names() []string {
+	var out []string
+	for _, field := range strings.Fields(m.String()) {
+		name, _, _ := strings.Cut(field, "=")
+		out = append(out, name)
+	}
+	return out
 }
 
 // Probe is the word of one health probe of a run: the readiness of what moved, an HTTP answer, a Prometheus query.

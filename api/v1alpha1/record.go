@@ -62,7 +62,7 @@ func groupOf(g fleet.GroupRecord) Group {
 
 // FromDeparture is the object's form of a departure.
 func FromDeparture(d fleet.Departure) Exit {
-	return Exit{Node: d.Node, Instance: d.Instance, Group: d.Group, Cause: string(d.Cause), Why: d.Why, Replace: d.Replace, Release: d.Release, Targets: slices.Clone(d.Targets)}
+	return Exit{Node: d.Node, Instance: d.Instance, Group: d.Group, Cause: string(d.Cause), Why: d.Why, Replace: d.Replace, Release: d.Release, Drained: d.Drained, Targets: slices.Clone(d.Targets)}
 }
 
 // FromPause is the object's form of a pause; nil for nil.
@@ -75,7 +75,7 @@ func FromPause(p *fleet.Pause) *Pause {
 
 func marksOf(m fleet.Marks) Marks {
 	return Marks{
-		Moving: moment(m.Moving), Canary: moment(m.Canary), Baking: moment(m.Baking), Undoing: moment(m.Undoing), Ended: moment(m.Ended),
+		Moving: moment(m.Moving), First: m.First, Canary: moment(m.Canary), Baking: moment(m.Baking), Undoing: moment(m.Undoing), Ended: moment(m.Ended),
 	}
 }
 
@@ -116,7 +116,7 @@ func (g Group) record() fleet.GroupRecord {
 // Departure is what the exit says.
 func (e Exit) Departure() fleet.Departure {
 	return fleet.Departure{
-		Node: e.Node, Instance: e.Instance, Group: e.Group, Cause: fleet.Cause(e.Cause), Why: e.Why, Replace: e.Replace, Release: e.Release, Targets: slices.Clone(e.Targets),
+		Node: e.Node, Instance: e.Instance, Group: e.Group, Cause: fleet.Cause(e.Cause), Why: e.Why, Replace: e.Replace, Release: e.Release, Drained: e.Drained, Targets: slices.Clone(e.Targets),
 	}
 }
 
@@ -129,7 +129,7 @@ func (p *Pause) pause() *fleet.Pause {
 
 func (m Marks) record() fleet.Marks {
 	return fleet.Marks{
-		Moving: instant(m.Moving), Canary: instant(m.Canary), Baking: instant(m.Baking), Undoing: instant(m.Undoing), Ended: instant(m.Ended),
+		Moving: instant(m.Moving), First: m.First, Canary: instant(m.Canary), Baking: instant(m.Baking), Undoing: instant(m.Undoing), Ended: instant(m.Ended),
 	}
 }
 
@@ -141,6 +141,9 @@ func (m Marks) With(n Marks) Marks {
 		if pair.ours.IsZero() {
 			*pair.ours = *pair.theirs
 		}
+	}
+	if m.First == "" {
+		m.First = n.First
 	}
 	return m
 }

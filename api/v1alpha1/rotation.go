@@ -176,6 +176,10 @@ type Exit struct {
 	// +optional
 	Release bool `json:"release,omitempty"`
 
+	// Whose drain had tainted it before.
+	// +optional
+	Drained string `json:"drained,omitempty"`
+
 	// ARNs of the target groups that it was registered in when the departure was planned.
 	// +listType=atomic
 	// +optional
@@ -234,6 +238,7 @@ const (
 // Marks are moments of the run that the world does not show. Each is set once.
 //
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.moving) || has(self.moving) && self.moving == oldSelf.moving",message="moving is set once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.first) || has(self.first) && self.first == oldSelf.first",message="first is set once"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.canary) || has(self.canary) && self.canary == oldSelf.canary",message="canary is set once"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.baking) || has(self.baking) && self.baking == oldSelf.baking",message="baking is set once"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.undoing) || has(self.undoing) && self.undoing == oldSelf.undoing",message="undoing is set once"
@@ -242,6 +247,10 @@ type Marks struct {
 	// The first pod was about to move: by then every old node was closed to pods.
 	// +optional
 	Moving metav1.Time `json:"moving,omitzero"`
+
+	// Instance of the node that goes first, alone.
+	// +optional
+	First string `json:"first,omitempty"`
 
 	// The first node was replaced.
 	// +optional

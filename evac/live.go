@@ -1,0 +1,163 @@
+package evac
+
+import (
+	"slices"
+
+	"drover.dev/fleet"
+)
+
+// These are the ways in which Preview's world looks things up and changes. With an index it is asked, and told; without one every question is
+// answered from the snapshot alone.
+
+func (w *preview) index() *index {
+	if w.ix == nil {
+		return newIndex(&w.s)
+	}
+	if w.stale {
+		w.ix.machines()
+		w.stale = false
+	}
+	return w.ix
+}
+
+func (w *preview) nodeOf(instance string) *fleet.Node {
+	if w.ix == nil {
+		return w.s.NodeOf(instance)
+	}
+	return w.index().nodeOf[instance]
+}
+
+func (w *preview) pod(uid string) *fleet.Pod {
+	if w.ix != nil {
+		return w.ix.byUID[uid]
+	}
+	if i := slices.IndexFunc(w.s.Pods, func(p fleet.Pod) bool { return p.Ref.UID == uid }); i >= 0 {
+		return &w.s.Pods[i]
+	}
+	return nil
+}
+
+// assume is Assume, told to the index.
+func (w *preview) assume(a fleet.Action) bool {
+	if w.ix == nil {
+		return Assume(&w.s, a)
+	}
+	if a.Verb == fleet.Evict {
+		p, changed := w.pod(a.Pod.UID), false
+		if p != nil {
+			w.edit(p, func() { changed = startEviction(p, func(name string) *fleet.Budget { return w.ix.budget[name] }) })
+		}
+		return changed
+	}
+	changed := false
+	if p := w.pod(a.Pod.UID); a.Verb == fleet.Unsurge && p != nil {
+		w.edit(p, func() { changed = Assume(&w.s, a) })
+	} else {
+		changed = Assume(&w.s, a)
+	}
+	switch a.Verb {
+	case fleet.Taint_, fleet.Untaint:
+		w.reshaped(a.Node)
+	case fleet.Surge, fleet.Unsurge:
+		if o := w.ix.workloads[a.Workload]; o != nil {
+			for _, p := range o.pods {
+				w.ix.changed(p)
+			}
+		}
+		w.ix.countGiven()
+	}
+	return changed
+}
+
+// reshaped says that a node's taints have changed.
+func (w *preview) reshaped(node string) {
+	if w.ix != nil {
+		delete(w.ix.shapes, node)
+		delete(w.ix.residents, node) // Ready may have changed with them
+	}
+}
+
+// edit changes a pod's readiness or begins its end.
+func (w *preview) edit(p *fleet.Pod, change func()) {
+	before := serving(p)
+	change()
+	if w.ix != nil {
+		w.tally(p, before, serving(p))
+		w.ix.changed(p)
+	}
+}
+
+// tally brings the budgets of one pod up to date.
+func (w *preview) tally(p *fleet.Pod, before, after bool) {
+	for _, name := range p.Budgets {
+		b := w.ix.budget[name]
+		switch {
+		case b == nil:
+			continue
+		case after && !before:
+			b.Healthy++
+			w.ix.healthy[name]++
+		case before && !after:
+			b.Healthy--
+			w.ix.healthy[name]--
+		}
+		b.Allowed = max(0, b.Healthy-b.Desired)
+	}
+}
+
+// bind gives a pending pod its node.
+func (w *preview) bind(p *fleet.Pod, node string) {
+	if w.ix == nil {
+		p.Node = node
+		return
+	}
+	w.ix.remove(p)
+	p.Node = node
+	w.ix.add(p)
+}
+
+// insert adds a pod.
+func (w *preview) insert(p fleet.Pod) {
+	if w.ix == nil {
+		w.s.Pods = append(w.s.Pods, p)
+		return
+	}
+	var at *fleet.Pod
+	switch n := len(w.empty); {
+	case n > 0:
+		at, w.empty = w.empty[n-1], w.empty[:n-1]
+		*at = p
+	case len(w.s.Pods) < cap(w.s.Pods):
+		w.s.Pods = append(w.s.Pods, p)
+		at = &w.s.Pods[len(w.s.Pods)-1]
+	default: // the pods move in memory
+		w.s.Pods = append(w.s.Pods, p)
+		w.ix, w.stale, w.empty = newIndex(&w.s), false, nil
+		return
+	}
+	w.ix.add(at)
+	w.tally(at, false, serving(at))
+}
+
+// drop takes a pod out. With an index its place stays, as a finished pod of nobody, until another pod takes it.
+func (w *preview) drop(uid string) {
+	if w.ix == nil {
+		w.s.Pods = slices.DeleteFunc(w.s.Pods, func(p fleet.Pod) bool { return p.Ref.UID == uid })
+		return
+	}
+	p := w.pod(uid)
+	if p == nil {
+		return
+	}
+	w.tally(p, serving(p), false)
+	w.ix.remove(p)
+	*p = fleet.Pod{Finished: true}
+	w.empty = append(w.empty, p)
+}
+
+// keepIndex builds the index that is told of every change, with places for the pods that will come before others have gone.
+func (w *preview) keepIndex() {
+	more := len(w.s.Pods)/4 + 32*len(w.plan.Exits)
+	w.s.Pods = append(make([]fleet.Pod, 0, len(w.s.Pods)+more), w.s.Pods...)
+	w.ix = newIndex(&w.s)
+}
