@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"drover.dev/fleet"
@@ -326,12 +325,6 @@ func (ix *index) movable(n *fleet.Node) []*fleet.Pod {
 		return nil
 	}
 	return ix.resident(n).pods
-}
-
-// single tells whether a pod is the only one of its workload.
-func (ix *index) single(p *fleet.Pod) bool {
-	w := ix.workloads[p.Owner]
-	return w != nil && w.replicas == 1 && len(p.Budgets) == 0 && !strings.HasSuffix(p.Owner.Kind, "Job")
 }
 
 // wanting lists the workloads that want more pods than they have, in a stable order.

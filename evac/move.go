@@ -241,7 +241,10 @@ func printRoom(r fleet.Resources) string {
 // lane's next turn keeps its room too, so that it never waits for any.
 func (v *tick) goAhead(d *door, all []*exit) {
 	critical := v.critical(v.loads(all))
-	v.listAhead(d, all, critical)
+	if len(critical) == 0 {
+		return
+	}
+	v.listAhead(d, all)
 	used := map[*load]int{}
 	for _, g := range d.going {
 		used[g.x]++
@@ -264,10 +267,7 @@ func (v *tick) goAhead(d *door, all []*exit) {
 }
 
 // listAhead finds the pods of critical lanes on nodes whose turn has not come.
-func (v *tick) listAhead(d *door, all []*exit, critical []*load) {
-	if len(critical) == 0 {
-		return
-	}
+func (v *tick) listAhead(d *door, all []*exit) {
 	for _, e := range all {
 		r := e.has
 		for i, x := range r.loads {

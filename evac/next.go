@@ -104,7 +104,7 @@ type tick struct {
 	parked  []exit               // exits in Standby, kept there until the run is sure
 	canary  string               // instance that alone may go now; "" when all may
 	emptied map[string]bool      // exits of managed groups that only wait for the rest of their group, by instance
-	noRoom  map[string]bool      // exits whose pods fit nowhere now, by instance
+	noRoom  map[string]bool      // exits that will not be empty soon, for want of room or because a slow lane is on them, by instance
 	begun   map[string]bool      // exits that begin to leave service in this tick, by instance
 	quiet   bool                 // nobody reads the holds
 	moved   bool                 // whoever may move now has been told so

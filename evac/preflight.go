@@ -72,13 +72,14 @@ func (v *tick) parity(g *fleet.Group) string {
 			shared = common(shared, n.Labels)
 		}
 	}
+	keys := slices.Sorted(maps.Keys(shared))
 	for i := range g.Instances {
 		in := &g.Instances[i]
 		n := v.ix.nodeOf[in.ID]
 		if v.isExit[in.ID] || n == nil || in.Launched.Before(g.Mark.At) || notArrived(g, in, n) != "" {
 			continue
 		}
-		for _, key := range slices.Sorted(maps.Keys(shared)) {
+		for _, key := range keys {
 			if _, ok := n.Labels[key]; !ok && key != excludedLabel {
 				return fmt.Sprintf("new node %s lacks label %s=%s, which every old node of group %s carries", n.Name, key, shared[key], g.Name)
 			}

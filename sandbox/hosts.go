@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -40,6 +42,12 @@ func (w *World) happened(ctx context.Context, e cloud.Event) {
 		})
 	case cloud.InstanceStopping:
 		w.kill(e.Instance)
+	case cloud.NodeCordon, cloud.NodeUncordon, cloud.NodeDrain, cloud.NodeChanged:
+		w.work.Go(func() {
+			if err := w.forEKS(ctx, e); err != nil && ctx.Err() == nil {
+				w.log.Error(string(e.Kind), "instance", e.Instance.ID, "err", err)
+			}
+		})
 	case cloud.InstanceTerminated:
 		w.kill(e.Instance) // for one that was shut down while its kubelet was still starting
 		w.work.Go(func() { w.removeNode(ctx, e.Instance.PrivateDNS) })
@@ -54,6 +62,10 @@ func (w *World) shape(in cloud.Instance) machine.Spec {
 	}
 	if in.Group != "" {
 		spec.Labels[GroupLabel] = in.Group
+	}
+	maps.Copy(spec.Labels, in.Labels)
+	for _, t := range in.Taints {
+		spec.Taints = append(spec.Taints, corev1.Taint{Key: t.Key, Value: t.Value, Effect: corev1.TaintEffect(t.Effect)})
 	}
 	for k, v := range in.Tags {
 		if key, ok := strings.CutPrefix(k, LabelTag); ok {

@@ -18,7 +18,7 @@ func (w *World) startKubelet(ctx context.Context, in cloud.Instance, spec machin
 		return nil, fmt.Errorf("capacity: %w", err)
 	}
 	return w.Plane.StartKubelet(ctx, plane.KubeletOptions{
-		Name: spec.Name, ProviderID: fmt.Sprintf("aws:///%s/%s", in.Zone, in.ID), Dir: filepath.Join(w.Dir, "kubelets", in.ID), Labels: spec.NodeLabels(),
+		Name: spec.Name, ProviderID: fmt.Sprintf("aws:///%s/%s", in.Zone, in.ID), Dir: filepath.Join(w.Dir, "kubelets", in.ID), Labels: spec.NodeLabels(), Taints: spec.Taints,
 		CPU: int(room.Cpu().Value()), Memory: room.Memory().String(), Pods: int(room.Pods().Value()), Path: w.Program,
 	})
 }

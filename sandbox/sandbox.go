@@ -116,6 +116,8 @@ func Start(ctx context.Context, o Options) (_ *World, err error) {
 		return nil, err
 	}
 	w.Cloud = cloud.New(cloud.Config{Clock: cloud.RealClock(o.Speed), Timing: o.Timing, Addresses: w.network.address})
+	w.Cloud.AddCluster(EKSCluster, eksVersion)
+	w.Cloud.SetDrainedByOthers(true)
 	return w, w.populate(life)
 }
 

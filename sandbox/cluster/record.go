@@ -53,6 +53,9 @@ func join(have, want fleet.Marks) fleet.Marks {
 			*m.have = m.want
 		}
 	}
+	if have.First == "" {
+		have.First = want.First
+	}
 	return have
 }
 
