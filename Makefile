@@ -8,7 +8,7 @@ export GOFLAGS := $(GOFLAGS) -trimpath
 ARGS ?=
 TESTS ?= ./...
 
-.PHONY: help demo build controlplane test check bench tools clean
+.PHONY: help demo build controlplane test check bench sim tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,10 +31,13 @@ test: tools controlplane ## all tests, with end-to-end tests on the real control
 check: ## the quick part: format, vet, and the tests that need no control plane
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these" >&2; exit 1; }
 	go vet ./...
-	go test . ./fleet ./depart ./evac ./engine ./aws ./kube ./sandbox/cloud ./sandbox/wire ./cmd/...
+	go test . ./api/... ./fleet ./depart ./evac ./engine ./probe ./aws ./kube ./sandbox/cloud ./sandbox/wire ./cmd/...
 
 bench: ## the planner and the engine at size: 1,000 nodes, 30,000 pods; virtual rotations of 100 nodes
 	go test -run '^$$' -bench . -benchmem ./evac ./engine
+
+sim: ## stories and random fleets in N random orders from seed SEED; a failure prints its seed and a story to save
+	go test ./scenario -run '^TestSim$$' -count=1 -v -timeout 0 -sim $(or $(N),1000) -seed $(or $(SEED),1)
 
 tools: ## install what the tests need (Debian packages, when root)
 	@./.ci/tools

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"drover.dev/fleet"
 )
 
 const module = "drover.dev"
@@ -176,6 +178,35 @@ func TestArchitecturePage(t *testing.T) {
 		top, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/"), "/")
 		if top != "" && !strings.Contains(text, "`"+top) {
 			t.Errorf("%s does not say what %s is for", page, top)
+		}
+	}
+}
+
+// The page of findings says what the table says, and every code that a check gives is in it. UPDATE=1 go test . writes it.
+func TestFindingsPage(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("# Findings\n\nWhat `drover plan` may find before a run. A finding's code never changes. One that blocks must be mended first (exit code 3).\n\n| code | blocks | |\n|---|---|---|\n")
+	known := map[string]bool{}
+	for _, r := range fleet.Rules {
+		known[r.Code] = true
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", r.Code, r.Blocks, r.Means)
+	}
+	const page = "docs/findings.md"
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(page, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if have, err := os.ReadFile(page); err != nil || string(have) != b.String() {
+		t.Errorf("%s is not what fleet.Rules says (%v); UPDATE=1 go test . -run FindingsPage writes it", page, err)
+	}
+	out, err := exec.Command("grep", "-rhoE", `(Code: |code[A-Z][A-Za-z]+ += )"[a-z-]+"`, "--include=*.go", "--exclude=*_test.go", "aws", "cmd", "evac", "kube").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`"([a-z-]+)"`).FindAllStringSubmatch(string(out), -1) {
+		if !known[m[1]] {
+			t.Errorf("finding %s is not in fleet.Rules", m[1])
 		}
 	}
 }

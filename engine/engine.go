@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -205,7 +206,9 @@ type Run struct {
 	probes     []fleet.Probe
 	ready      fleet.Probe // the probe that every run has
 	probedAt   time.Time
-	published  string // what was published last
+	published  string // what was published last, without its sentences
+	said       string // with them
+	saidAt     time.Time
 	publishAt  time.Time
 	moved      int
 	cloudAt    time.Time // when groups were observed; zero to ask again at once
@@ -320,16 +323,26 @@ func (r *Run) publish(ctx context.Context, s fleet.Snapshot, step evac.Step) {
 	p.Moved, p.Exceptions = r.moved, step.Since(r.exceptions)
 	took := p.Took
 	p.Took = 0
-	now := fmt.Sprint(p)
-	if now == r.published {
+	now, words := fmt.Sprint(facts(p)), fmt.Sprint(p)
+	if now == r.published && (words == r.said || s.Now.Sub(r.saidAt) < noteAgain) {
 		return
 	}
 	p.Took = took
 	within, cancel := context.WithTimeout(ctx, actWithin)
 	defer cancel()
 	if err := r.Cluster.Publish(within, p); err == nil {
-		r.published = now
+		r.published, r.said, r.saidAt = now, words, s.Now
 	}
+}
+
+// facts is a progress without its sentences, which may count seconds.
+func facts(p fleet.Progress) fleet.Progress {
+	p.Waiting = nil
+	p.Exits = slices.Clone(p.Exits)
+	for i := range p.Exits {
+		p.Exits[i].Waiting = ""
+	}
+	return p
 }
 
 // stumble waits out trouble in observing; a Fatal error ends the run.

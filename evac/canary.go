@@ -24,7 +24,7 @@ func (v *tick) watchCanary() {
 		v.mark("node "+first.Name()+" goes first, alone", func(m *fleet.Marks) { m.First = first.Instance })
 	case !v.replacedFirst(r.Marks.First):
 		v.canary = r.Marks.First
-		v.hold(v.subject(), "canary: instance %s goes first, alone", r.Marks.First)
+		v.hold(v.subject(), "canary: node %s goes first, alone", nameOf(v.ix.nodeOf[r.Marks.First], v.ix.instance[r.Marks.First].in))
 	default:
 		v.judgeCanary()
 	}

@@ -100,7 +100,7 @@ func (v *tick) terminating(group string) int {
 // zoneFirst keeps the zones even, so that volumes find their zone and AZRebalance finds nothing to do when it is on again. It returns which exit
 // should go before this one; "" when this one may go.
 func (v *tick) zoneFirst(e *exit) string {
-	if len(e.group.Zones) == 0 {
+	if len(e.group.Zones) == 0 || v.canary != "" { // a canary goes alone; the zones are for the others to even out
 		return ""
 	}
 	b := v.balance(e.group)

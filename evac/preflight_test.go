@@ -2,7 +2,6 @@ package evac
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -62,28 +61,5 @@ func TestNewNodesThatLackALabel(t *testing.T) {
 	})
 	if !said {
 		t.Error("nobody was told")
-	}
-}
-
-// The page of findings says what the code says.
-func TestFindingsPage(t *testing.T) {
-	var b strings.Builder
-	b.WriteString("# Findings\n\nWhat `drover plan` may find before a run. A finding's code never changes. One that blocks must be mended first (exit code 3).\n\n| code | blocks | |\n|---|---|---|\n")
-	for _, r := range Rules() {
-		blocks := ""
-		if r.Blocks {
-			blocks = "yes"
-		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", r.Code, blocks, r.Means)
-	}
-	const page = "../docs/findings.md"
-	if os.Getenv("UPDATE") != "" {
-		if err := os.WriteFile(page, []byte(b.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	have, err := os.ReadFile(page)
-	if err != nil || string(have) != b.String() {
-		t.Errorf("%s is not what the code says (%v); UPDATE=1 go test ./evac -run FindingsPage writes it", page, err)
 	}
 }

@@ -415,3 +415,16 @@ func TestReadiness(t *testing.T) {
 		t.Errorf("three workloads: %v %s", ok, why)
 	}
 }
+
+// With one node a zone, the canary goes although the zones are uneven meanwhile.
+func TestCanaryOfOneNodeAZone(t *testing.T) {
+	s := empty(web())
+	s.Groups[0].Instances, s.Nodes = s.Groups[0].Instances[:3], s.Nodes[:3]
+	s.Groups[0].Desired, s.Groups[0].Min = 3, 3
+	for surge := range 4 {
+		p := rotation(t, &s, Options{Run: "r-1", Criterion: "outdated", Canary: time.Minute, Surge: Surge{Count: surge}})
+		if len(p.Forecast.Stuck) > 0 {
+			t.Errorf("surge %d: %v", surge, p.Forecast.Stuck)
+		}
+	}
+}

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/user"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/smithy-go/logging"
 	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/client-go/rest"
 
 	"drover.dev/aws"
 	"drover.dev/engine"
@@ -50,22 +52,43 @@ func (c *connection) connect(ctx context.Context) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	rest, err := c.kube.ToRESTConfig()
-	if err != nil {
-		return nil, fmt.Errorf("kubeconfig: %w; check --kubeconfig, KUBECONFIG and --context", err)
-	}
-	cluster, err := kube.Open(ctx, rest)
+	cfg, err := c.config()
 	if err != nil {
 		return nil, err
 	}
-	name := "in-cluster"
-	if raw, err := c.kube.ToRawKubeConfigLoader().RawConfig(); err == nil && raw.CurrentContext != "" {
-		name = raw.CurrentContext
-		if c.kube.Context != nil && *c.kube.Context != "" {
-			name = *c.kube.Context
-		}
+	cluster, err := kube.Open(ctx, cfg)
+	if err != nil {
+		return nil, err
 	}
-	return &site{cluster: cluster, cloud: cloud, place: "cluster " + name + ", " + where}, nil
+	return &site{cluster: cluster, cloud: cloud, place: c.cluster() + ", " + where}, nil
+}
+
+// dial connects to the cluster alone, without informers: for what must work when AWS does not answer.
+func (c *connection) dial(ctx context.Context) (*kube.Cluster, error) {
+	cfg, err := c.config()
+	if err != nil {
+		return nil, err
+	}
+	return kube.Dial(ctx, cfg)
+}
+
+func (c *connection) config() (*rest.Config, error) {
+	cfg, err := c.kube.ToRESTConfig()
+	if err != nil {
+		return nil, fmt.Errorf("kubeconfig: %w; check --kubeconfig, KUBECONFIG and --context", err)
+	}
+	return cfg, nil
+}
+
+// cluster names the cluster for people.
+func (c *connection) cluster() string {
+	if c.kube.Context != nil && *c.kube.Context != "" {
+		return "cluster " + *c.kube.Context
+	}
+	if raw, err := c.kube.ToRawKubeConfigLoader().RawConfig(); err == nil && raw.CurrentContext != "" {
+		return "cluster " + raw.CurrentContext
+	}
+	return "cluster in-cluster"
 }
 
 func (c *connection) connectAWS(ctx context.Context) (*aws.Cloud, string, error) {
@@ -126,6 +149,18 @@ func (s *site) observeNode(ctx context.Context, node string) (fleet.Snapshot, []
 	}
 	snapshot, err = s.observe(ctx, []string{group})
 	return snapshot, []string{group}, err
+}
+
+// requester names the person at this terminal, for the record.
+func requester() string {
+	name, host := "somebody", "unknown host"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if h, err := os.Hostname(); err == nil {
+		host = h
+	}
+	return name + "@" + host
 }
 
 // identity names this process on the lease. The digits tell it from another one of the same name: containers share pid 1.

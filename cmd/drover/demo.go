@@ -32,7 +32,7 @@ type demo struct {
 }
 
 func (a *app) demoCommand() *cobra.Command {
-	parent := &cobra.Command{Use: "demo", Short: "Show something, from an empty machine to a checked result"}
+	parent := &cobra.Command{Use: "demo", Short: "Show something, from an empty machine to a checked result", Example: "  drover sandbox demo rotate"}
 	var d demo
 	c := &cobra.Command{
 		Use: "rotate", Short: "Rotate a group of six nodes under live traffic", Args: cobra.NoArgs,
@@ -40,7 +40,8 @@ func (a *app) demoCommand() *cobra.Command {
 witness counts moves and budgets, and every request is counted. Exits with 1 if a single promise does not hold.
 
 --naive does what a script would do instead, and shows what that costs.`,
-		RunE: func(c *cobra.Command, _ []string) error { return a.demoRotate(c.Context(), &d) },
+		Example: "  drover sandbox demo rotate\n  drover sandbox demo rotate --naive",
+		RunE:    func(c *cobra.Command, _ []string) error { return a.demoRotate(c.Context(), &d) },
 	}
 	c.Flags().BoolVar(&d.naive, "naive", false, "cordon, double, and let AWS choose, as a script would")
 	c.Flags().StringVar(&d.machines, "machines", "auto", "what runs pods: kubelet, light or auto")

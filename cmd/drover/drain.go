@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,7 +12,6 @@ import (
 	"drover.dev/depart"
 	"drover.dev/evac"
 	"drover.dev/fleet"
-	"drover.dev/kube"
 )
 
 type drain struct {
@@ -68,12 +66,15 @@ func (a *app) drain(ctx context.Context, node string, d *drain) error {
 		}
 		o.Run = m.Value // an earlier drain of this node: go on with it
 	}
-	p, problems := evac.Make(&snapshot, nil, []fleet.Departure{departure}, o)
-	question := "Empty node " + node + "?"
+	j := &journey{site: s, question: "Empty node " + node + "?", extra: groups}
+	j.plan, j.findings = evac.Make(&snapshot, nil, []fleet.Departure{departure}, o)
 	if d.terminate {
-		question = fmt.Sprintf("Empty node %s and close its machine %s for good?", node, departure.Instance)
+		j.question = fmt.Sprintf("Empty node %s and close its machine %s for good?", node, departure.Instance)
 	}
-	if err := a.carryOut(ctx, s, &p, problems, question, groups, &d.run); err != nil || d.terminate {
+	if err := j.preflight(ctx, &snapshot, a.err); err != nil {
+		return err
+	}
+	if err := a.carryOut(ctx, j, &d.run); err != nil || d.terminate {
 		return err
 	}
 	fmt.Fprintf(a.err, "Node %s is empty and takes no pods. Give it back with: drover drain --undo %s\n", node, node)
@@ -108,21 +109,4 @@ func (a *app) undrain(ctx context.Context, node string) error {
 		}
 		return err
 	})
-}
-
-func (a *app) completeNodes(c *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	ctx, cancel := context.WithTimeout(c.Context(), 3*time.Second)
-	defer cancel()
-	rest, err := a.conn.kube.ToRESTConfig()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	names, err := kube.NodeNames(ctx, rest)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, prefix) }), cobra.ShellCompDirectiveNoFileComp
 }

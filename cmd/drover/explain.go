@@ -10,36 +10,50 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"drover.dev/depart"
-	"drover.dev/evac"
 	"drover.dev/fleet"
 )
 
 func (a *app) explainCommand() *cobra.Command {
-	explain := &cobra.Command{Use: "explain", Short: "Say why something is as it is"}
-	c := &cobra.Command{
-		Use: "node NAME", Short: "Why is this node still here, and what would make it go?",
-		Example: "  drover explain node ip-10-0-1-7.eu-west-1.compute.internal",
-		Args:    cobra.ExactArgs(1), ValidArgsFunction: a.completeNodes,
-		RunE: func(c *cobra.Command, args []string) error { return a.explainNode(c.Context(), args[0]) },
-	}
-	a.outputFlag(c)
-	explain.AddCommand(c)
-	return explain
+	c := &cobra.Command{Use: "explain", Short: "Say why something is as it is", Example: "  drover explain node ip-10-0-1-7.eu-west-1.compute.internal\n  drover explain pod shop/api-6d5f-x2x7q"}
+	c.AddCommand(a.explainNodeCommand(), a.explainPodCommand(), a.explainDepartureCommand())
+	return c
 }
 
-// explanation is what explain node prints.
+// explanation is what explain prints.
 type explanation struct {
 	APIVersion string   `json:"apiVersion"`
 	Kind       string   `json:"kind"`
-	Node       string   `json:"node"`
+	Subject    string   `json:"subject"`
+	Node       string   `json:"node,omitempty"`
 	Instance   string   `json:"instance,omitempty"`
 	Group      string   `json:"group,omitempty"`
 	Leaving    string   `json:"leavingWithRun,omitempty"`
 	Sentences  []string `json:"sentences"`
 }
 
-func (a *app) explainNode(ctx context.Context, name string) error {
+func explain(subject string, args ...any) *explanation {
+	return &explanation{APIVersion: "drover.dev/v1alpha1", Kind: "Explanation", Subject: fmt.Sprintf(subject, args...), Sentences: []string{}}
+}
+
+func (e *explanation) say(format string, args ...any) {
+	e.Sentences = append(e.Sentences, fmt.Sprintf(format, args...))
+}
+
+func (e *explanation) print(w io.Writer) {
+	fmt.Fprintln(w, e.Subject)
+	for _, line := range e.Sentences {
+		fmt.Fprintln(w, "  "+line)
+	}
+}
+
+// explainer is what an explanation is made from: what there is, and what was.
+type explainer struct {
+	*fleet.Snapshot
+	records []fleet.RotationRecord // all runs, those that are over too; empty where the cluster keeps none
+}
+
+// explained connects, looks, and prints what about says.
+func (a *app) explained(ctx context.Context, about func(*explainer) (*explanation, error)) error {
 	s, err := a.conn.connect(ctx)
 	if err != nil {
 		return err
@@ -48,111 +62,68 @@ func (a *app) explainNode(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	n := snapshot.Node(name)
-	if n == nil {
-		return fmt.Errorf("node %s: not found in the cluster; drover status lists groups, kubectl get nodes lists nodes", name)
-	}
-	e := explainIn(&snapshot, n)
-	return a.print(e, func(w io.Writer) {
-		fmt.Fprintf(w, "Node %s (%s, zone %s)\n", e.Node, orDash(e.Instance), orDash(n.Zone))
-		for _, line := range e.Sentences {
-			fmt.Fprintln(w, "  "+line)
-		}
-	})
-}
-
-func explainIn(s *fleet.Snapshot, n *fleet.Node) explanation {
-	e := explanation{APIVersion: "drover.dev/v1alpha1", Kind: "Explanation", Node: n.Name, Instance: n.Instance}
-	say := func(format string, args ...any) { e.Sentences = append(e.Sentences, fmt.Sprintf(format, args...)) }
-	g, in := s.Instance(n.Instance)
-	switch {
-	case n.Instance == "":
-		say("Its providerID %q names no EC2 instance: it can be drained, and its machine is not drover's to close.", n.Provider)
-	case g == nil:
-		say("Instance %s belongs to no Auto Scaling group that AWS lists.", n.Instance)
-	default:
-		e.Group = g.Name
-		if why := depart.OutdatedWhy(g, in); why != "" {
-			say("It is outdated: it %s.", why)
-		} else {
-			say("It runs what its group %s launches.", g.Name)
+	x := &explainer{Snapshot: &snapshot}
+	if snapshot.Unjournaled == "" {
+		if x.records, err = s.cluster.Records(ctx); err != nil {
+			fmt.Fprintln(a.err, "What is over is not told:", err)
 		}
 	}
-	mark := n.Mark()
-	if mark == nil {
-		say("It is not leaving: no run has marked it.")
-		e.Sentences = append(e.Sentences, drainability(s, n)...)
-		return e
-	}
-	e.Leaving = mark.Value
-	say("It is leaving with run %s (taint %s, %s).", mark.Value, fleet.TaintKey, mark.Effect)
-	step, ok := next(s, mark.Value, n)
-	if !ok {
-		return e
-	}
-	pods := 0
-	for _, p := range s.PodsOn(n.Name) {
-		if p.Stays() == "" {
-			pods++
-		}
-	}
-	say("%d pods still have to leave it.", pods)
-	for _, a := range step.Actions {
-		if a.Node == n.Name || a.Instance == n.Instance && a.Instance != "" {
-			say("Next: %s (%s).", a, a.Why)
-		}
-	}
-	for _, h := range step.Holds {
-		say("Waiting: %s.", h)
-	}
-	return e
-}
-
-// drainability says what a drain of the node would meet.
-func drainability(s *fleet.Snapshot, n *fleet.Node) []string {
-	d, err := depart.Drain(s, n.Name, false)
+	e, err := about(x)
 	if err != nil {
-		return nil
+		return err
 	}
-	p, problems := evac.Make(s, nil, []fleet.Departure{d}, evac.Options{Run: "explain"})
+	return a.print(e, e.print)
+}
+
+// went finds the last run that is over and took a node or an instance away, or gave it back.
+func (x *explainer) went(name string) (*fleet.RotationRecord, fleet.Departure, bool) {
+	for i, r := range slices.Backward(x.records) {
+		if r.Marks.Ended.IsZero() {
+			continue
+		}
+		for _, d := range r.Exits {
+			if d.Node == name || d.Instance == name {
+				return &x.records[i], d, true
+			}
+		}
+	}
+	return nil, fleet.Departure{}, false
+}
+
+// past says how a run that is over dealt with a departure.
+func (e *explanation) past(r *fleet.RotationRecord, d fleet.Departure) {
+	began, ended := moment(r.At), moment(r.Marks.Ended)
+	if r.Intent == fleet.Back {
+		e.say("Run %s was to take it away, because it %s; %s asked for that at %s.", r.Run, d.Why, orSomebody(r.Requester), began)
+		e.say("The run was taken back, which ended at %s: if it was still there then, it returned to service.", ended)
+		return
+	}
+	e.say("It went with run %s, because it %s.", r.Run, d.Why)
+	e.say("%s asked for that run, which began at %s and ended at %s.", orSomebody(r.Requester), began, ended)
+}
+
+func moment(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// ago is how long ago a moment was.
+func (x *explainer) ago(t time.Time) string { return x.Now.Sub(t).Round(time.Second).String() + " ago" }
+
+// holdAbout returns the reason of the hold on a subject.
+func (st *standing) holdAbout(subject string) string {
+	for _, h := range st.step.Holds {
+		if h.Subject == subject {
+			return h.Reason
+		}
+	}
+	return ""
+}
+
+// general are holds on the run as a whole, not on one node, pod or lane.
+func (st *standing) general() []string {
 	var out []string
-	for _, pr := range problems {
-		out = append(out, "It could not be emptied: "+pr.String()+".")
-	}
-	for _, h := range p.Forecast.Stuck {
-		out = append(out, "Emptying it would come to a stand: "+h.String()+".")
-	}
-	if len(out) == 0 {
-		out = append(out, fmt.Sprintf("It could be emptied now: %d pods would move, in about %s.", len(p.Moves), p.Forecast.Took.Round(time.Second)))
+	for _, h := range st.step.Holds {
+		if strings.HasPrefix(h.Subject, "run ") || strings.HasPrefix(h.Subject, "group ") || strings.HasPrefix(h.Subject, "managed node group ") {
+			out = append(out, h.String())
+		}
 	}
 	return out
-}
-
-// next asks evac what a run in progress would do now. The run's plan is made from what it wrote on its groups and nodes.
-func next(s *fleet.Snapshot, run string, n *fleet.Node) (evac.Step, bool) {
-	var groups []string
-	kind := depart.Outdated
-	for i := range s.Groups {
-		if m := s.Groups[i].Mark; m != nil && m.Run == run {
-			groups = append(groups, s.Groups[i].Name)
-			kind = depart.Kind(m.Criterion)
-		}
-	}
-	var departures []fleet.Departure
-	var err error
-	if len(groups) == 0 {
-		var d fleet.Departure
-		d, err = depart.Drain(s, n.Name, false)
-		departures = []fleet.Departure{d}
-	} else {
-		c := depart.Criterion{Kind: kind, Before: s.Now, Match: func(n *fleet.Node) bool { return n.Mark() != nil }}
-		departures, err = depart.Rotate(s, groups, c)
-	}
-	if err != nil {
-		return evac.Step{}, false
-	}
-	p, _ := evac.Make(s, groups, departures, evac.Options{Run: run, Criterion: string(kind)})
-	step := evac.Next(p, *s)
-	slices.SortFunc(step.Holds, func(a, b fleet.Hold) int { return strings.Compare(a.Subject, b.Subject) })
-	return step, true
 }

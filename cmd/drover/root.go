@@ -24,6 +24,7 @@ const (
 	exitBlocked     = 3   // a guard says no; nothing was done
 	exitTimeout     = 4   // --timeout passed; what was begun can be gone on with
 	exitRefused     = 5   // needs --yes
+	exitTakenBack   = 6   // a person took the run back meanwhile (drover abort)
 	exitUsage       = 64  // wrong flags or arguments
 	exitInterrupted = 130 // Ctrl-C
 )
@@ -122,13 +123,18 @@ func (a *app) root() *cobra.Command {
 It plans first, shows the plan, asks, and then goes through with it: pods leave under their PodDisruptionBudgets, each once,
 and a machine is closed by its own id when it is empty and out of every load balancer.
 
-Nothing is changed by plan, explain and status. Try everything without a cloud: drover sandbox demo rotate`,
+Nothing is changed by plan, watch, explain and status. Try everything without a cloud: drover sandbox demo rotate
+
+Exit codes: 0 done or nothing to do, 1 failed, 2 plan shows changes (--detailed-exitcode), 3 blocked, 4 --timeout passed, 5 not approved,
+6 somebody took the run back, 64 usage, 130 interrupted.`,
+		Example:      "  drover status\n  drover plan rotate web\n  drover rotate web",
 		SilenceUsage: true, SilenceErrors: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 	}
 	a.conn.flags(root.PersistentFlags())
 	root.PersistentFlags().StringVar(&a.color, "color", "auto", "colours on a terminal: auto, always or never (NO_COLOR is honoured)")
-	root.AddCommand(a.planCommand(), a.rotateCommand(), a.drainCommand(), a.explainCommand(), a.statusCommand(), a.sandboxCommand(), a.versionCommand())
+	root.AddCommand(a.planCommand(), a.rotateCommand(), a.abortCommand(), a.rollbackCommand(), a.pauseCommand(), a.resumeCommand(), a.drainCommand(), a.watchCommand(),
+		a.explainCommand(), a.statusCommand(), a.installCommand(), a.sandboxCommand(), a.versionCommand())
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &exit{exitUsage, fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
 	})

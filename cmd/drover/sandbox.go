@@ -33,6 +33,7 @@ func (a *app) sandboxCommand() *cobra.Command {
 		Use: "sandbox", Short: "A rehearsal on this machine: a real control plane, simulated AWS, traffic",
 		Long: `A whole region on this machine: a real kube-apiserver, scheduler and controller-manager, AWS in its own protocols, nodes that register
 and run pods, and a load balancer that carries traffic. Nothing leaves the machine and nothing costs money.`,
+		Example: "  drover sandbox up\n  eval \"$(drover sandbox env)\"\n  drover sandbox down",
 	}
 	var f sandboxFlags
 	c.PersistentFlags().StringVar(&f.dir, "dir", defaultDir(), "folder of the sandbox")
@@ -217,6 +218,10 @@ func (a *app) startWorld(ctx context.Context, dir, machines string, empty bool) 
 	if err != nil {
 		return nil, err
 	}
+	if err := installInto(ctx, w.Plane.Kubeconfig()); err != nil {
+		w.Stop()
+		return nil, err
+	}
 	if empty {
 		return w, nil
 	}
@@ -273,7 +278,7 @@ func (f *sandboxFlags) write(w *sandbox.World) error {
 
 func (a *app) sandboxDown(f *sandboxFlags) *cobra.Command {
 	return &cobra.Command{
-		Use: "down", Short: "Stop the sandbox", Args: cobra.NoArgs,
+		Use: "down", Short: "Stop the sandbox", Args: cobra.NoArgs, Example: "  drover sandbox down",
 		RunE: func(c *cobra.Command, _ []string) error {
 			w, err := f.read()
 			if err != nil {
@@ -300,7 +305,7 @@ func (a *app) sandboxDown(f *sandboxFlags) *cobra.Command {
 
 func (a *app) sandboxStatus(f *sandboxFlags) *cobra.Command {
 	c := &cobra.Command{
-		Use: "status", Short: "Say whether a sandbox is running, and where", Args: cobra.NoArgs,
+		Use: "status", Short: "Say whether a sandbox is running, and where", Args: cobra.NoArgs, Example: "  drover sandbox status",
 		RunE: func(c *cobra.Command, _ []string) error {
 			w, err := f.running()
 			if err != nil {
@@ -339,7 +344,7 @@ func (a *app) sandboxEnv(f *sandboxFlags) *cobra.Command {
 
 func (a *app) sandboxPublish(f *sandboxFlags) *cobra.Command {
 	return &cobra.Command{
-		Use: "publish", Short: "Publish a new image, so that every node of the sandbox is outdated", Args: cobra.NoArgs,
+		Use: "publish", Short: "Publish a new image, so that every node of the sandbox is outdated", Args: cobra.NoArgs, Example: "  drover sandbox publish\n  drover plan rotate web",
 		RunE: func(c *cobra.Command, _ []string) error {
 			w, err := f.running()
 			if err != nil {
@@ -352,7 +357,7 @@ func (a *app) sandboxPublish(f *sandboxFlags) *cobra.Command {
 
 func (a *app) sandboxBuild() *cobra.Command {
 	return &cobra.Command{
-		Use: "build", Short: "Build the control plane beforehand (takes minutes, once)", Args: cobra.NoArgs,
+		Use: "build", Short: "Build the control plane beforehand (takes minutes, once)", Args: cobra.NoArgs, Example: "  drover sandbox build",
 		RunE: func(c *cobra.Command, _ []string) error {
 			path, err := plane.Find(c.Context(), a.err)
 			if err == nil {

@@ -4,17 +4,19 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
-	"drover.dev/depart"
+	"drover.dev/evac"
 	"drover.dev/fleet"
 )
 
 func (a *app) statusCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "status", Short: "Show the groups, what is outdated, and how far runs are",
-		Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return a.status(c.Context()) },
+		Example: "  drover status\n  drover status -o json",
+		Args:    cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return a.status(c.Context()) },
 	}
 	a.outputFlag(c)
 	return c
@@ -25,7 +27,8 @@ type statusDocument struct {
 	APIVersion string        `json:"apiVersion"`
 	Kind       string        `json:"kind"`
 	Place      string        `json:"place"`
-	Acting     string        `json:"acting,omitempty"` // who holds the lease
+	Acting     string        `json:"acting,omitempty"`  // who holds the lease
+	Stopped    string        `json:"stopped,omitempty"` // who stopped everything
 	Groups     []groupStatus `json:"groups"`
 	Runs       []runStatus   `json:"runs"`
 	Drained    []string      `json:"drained,omitempty"` // nodes that a person's drain marked
@@ -43,10 +46,20 @@ type groupStatus struct {
 }
 
 type runStatus struct {
-	Run     string   `json:"run"`
-	Left    int      `json:"nodesLeft"`
-	Next    []string `json:"next,omitempty"`
-	Waiting []string `json:"waiting,omitempty"`
+	Run       string   `json:"run"`
+	Groups    []string `json:"groups"`
+	Requester string   `json:"requester,omitempty"`
+	Began     string   `json:"began"`
+	Phase     string   `json:"phase"`
+	Left      int      `json:"nodesLeft"`
+	Nodes     int      `json:"nodes"`
+	Moved     int      `json:"podsMoved"`
+	Pods      int      `json:"pods"`
+	Lost      bool     `json:"recordDeleted,omitempty"` // only marks on groups and nodes tell of the run
+	Paused    string   `json:"paused,omitempty"`
+	BakeLeft  string   `json:"bakeLeft,omitempty"`
+	Next      []string `json:"next,omitempty"`
+	Waiting   []string `json:"waiting,omitempty"`
 }
 
 func (a *app) status(ctx context.Context) error {
@@ -62,89 +75,125 @@ func (a *app) status(ctx context.Context) error {
 	if d.Acting, err = s.cluster.Acting(ctx); err != nil {
 		return err
 	}
-	return a.print(d, func(w io.Writer) {
-		fmt.Fprintln(w, d.Place)
-		fmt.Fprintln(w)
-		var rows [][]string
-		for _, g := range d.Groups {
-			rows = append(rows, []string{g.Name, fmt.Sprintf("%d (%d-%d)", g.Desired, g.Min, g.Max), fmt.Sprint(g.Ready), fmt.Sprint(g.Outdated), orDash(g.Run)})
+	return a.print(d, func(w io.Writer) { statusTable(w, &d) })
+}
+
+func statusTable(w io.Writer, d *statusDocument) {
+	fmt.Fprintf(w, "%s\n\n", d.Place)
+	var rows [][]string
+	for _, g := range d.Groups {
+		rows = append(rows, []string{g.Name, fmt.Sprintf("%d (%d-%d)", g.Desired, g.Min, g.Max), fmt.Sprint(g.Ready), fmt.Sprint(g.Outdated), orDash(g.Run)})
+	}
+	columns(w, "GROUP DESIRED READY OUTDATED RUN", rows)
+	for _, g := range d.Groups {
+		if g.Trouble != "" {
+			fmt.Fprintf(w, "Group %s: %s\n", g.Name, g.Trouble)
 		}
-		columns(w, "GROUP DESIRED READY OUTDATED RUN", rows)
-		for _, g := range d.Groups {
-			if g.Trouble != "" {
-				fmt.Fprintf(w, "Group %s: %s\n", g.Name, g.Trouble)
-			}
-		}
-		for _, r := range d.Runs {
-			fmt.Fprintf(w, "\nRun %s: %d nodes left\n", r.Run, r.Left)
-			for _, n := range r.Next {
-				fmt.Fprintln(w, "  next     "+n)
-			}
-			for _, h := range r.Waiting {
-				fmt.Fprintln(w, "  waiting  "+h)
-			}
-		}
-		switch {
-		case d.Acting != "":
-			fmt.Fprintln(w, "\nActing now:", d.Acting)
-		case len(d.Runs) > 0:
-			fmt.Fprintln(w, "\nNobody is acting on it: start the same command again and it goes on.")
-		}
-		for _, n := range d.Drained {
-			fmt.Fprintf(w, "\nNode %s is drained; give it back with drover drain --undo %s\n", n, n)
-		}
-	})
+	}
+	if d.Stopped != "" {
+		fmt.Fprintf(w, "\nEverything is %s. Let it go on with: drover resume --all\n", d.Stopped)
+	}
+	for _, r := range d.Runs {
+		r.print(w)
+	}
+	switch {
+	case d.Acting != "":
+		fmt.Fprintln(w, "\nActing now:", d.Acting)
+	case len(d.Runs) > 0:
+		fmt.Fprintln(w, "\nNobody is acting on it: start the same command again and it goes on.")
+	}
+	for _, n := range d.Drained {
+		fmt.Fprintf(w, "\nNode %s is drained; give it back with drover drain --undo %s\n", n, n)
+	}
+}
+
+func (r *runStatus) print(w io.Writer) {
+	fmt.Fprintf(w, "\nRun %s: %s, %d of %d nodes left, %d of %d pods moved\n", r.Run, r.Phase, r.Left, r.Nodes, r.Moved, r.Pods)
+	fmt.Fprintf(w, "  asked by %s, begun %s\n", orSomebody(r.Requester), r.Began)
+	if r.Lost {
+		fmt.Fprintf(w, "  somebody deleted its record; take it back with drover abort %s\n", r.Run)
+	}
+	if r.Paused != "" {
+		fmt.Fprintf(w, "  %s; drover resume %s\n", r.Paused, r.Run)
+	}
+	if r.BakeLeft != "" {
+		fmt.Fprintf(w, "  old nodes are kept in Standby for %s more; drover rollback %s\n", r.BakeLeft, r.Run)
+	}
+	for _, n := range r.Next {
+		fmt.Fprintln(w, "  next     "+n)
+	}
+	for _, h := range r.Waiting {
+		fmt.Fprintln(w, "  waiting  "+h)
+	}
 }
 
 func statusOf(s *fleet.Snapshot, place string) statusDocument {
 	d := statusDocument{APIVersion: "drover.dev/v1alpha1", Kind: "Status", Place: place, Groups: []groupStatus{}, Runs: []runStatus{}}
-	seen := map[string]bool{}
+	if s.Stopped != nil {
+		d.Stopped = s.Stopped.String()
+	}
+	runs := map[string]bool{}
+	for _, r := range underWay(s) {
+		runs[r.Run] = true
+		d.Runs = append(d.Runs, runOf(s, stand(s, r)))
+	}
 	for i := range s.Groups {
-		g := &s.Groups[i]
-		st := groupStatus{Name: g.Name, Desired: g.Desired, Min: g.Min, Max: g.Max}
-		for j := range g.Instances {
-			in := &g.Instances[j]
-			if n := s.NodeOf(in.ID); n != nil && n.Ready {
-				st.Ready++
-			}
-			if depart.OutdatedWhy(g, in) != "" {
-				st.Outdated++
-			}
-		}
-		if m := g.Mark; m != nil {
-			st.Run = m.Run
-			if !seen[m.Run] {
-				seen[m.Run] = true
-				d.Runs = append(d.Runs, runOf(s, m.Run))
-			}
-		}
-		st.Trouble = g.Trouble
-		d.Groups = append(d.Groups, st)
+		d.Groups = append(d.Groups, groupOf(s, &s.Groups[i]))
 	}
 	for i := range s.Nodes {
-		if m := s.Nodes[i].Mark(); m != nil && !seen[m.Value] {
+		if m := s.Nodes[i].Mark(); m != nil && !runs[m.Value] {
 			d.Drained = append(d.Drained, s.Nodes[i].Name)
 		}
 	}
 	return d
 }
 
-func runOf(s *fleet.Snapshot, run string) runStatus {
-	r := runStatus{Run: run}
-	step, ok := next(s, run, nil)
-	if !ok {
-		return r
+func groupOf(s *fleet.Snapshot, g *fleet.Group) groupStatus {
+	st := groupStatus{Name: g.Name, Desired: g.Desired, Min: g.Min, Max: g.Max, Trouble: g.Trouble}
+	for i := range g.Instances {
+		in := &g.Instances[i]
+		if n := s.NodeOf(in.ID); n != nil && n.Ready {
+			st.Ready++
+		}
+		if g.Outdated(in) != "" {
+			st.Outdated++
+		}
 	}
-	for i := range s.Nodes {
-		if m := s.Nodes[i].Mark(); m != nil && m.Value == run {
+	if r := evac.Ongoing(s, []string{g.Name}); r != nil {
+		st.Run = r.Run
+	}
+	return st
+}
+
+func runOf(s *fleet.Snapshot, st *standing) runStatus {
+	p := &st.progress
+	r := runStatus{
+		Run: st.record.Run, Groups: namesOf(st.record), Requester: st.record.Requester, Began: st.record.At.UTC().Format(time.RFC3339), Phase: p.Phase,
+		Nodes: len(p.Exits), Pods: p.Pods, Moved: movedOf(st), Waiting: p.Waiting,
+	}
+	r.Lost = s.Rotation(r.Run) == nil
+	for _, e := range p.Exits {
+		if !replaced(st, e.Phase) {
 			r.Left++
 		}
 	}
-	for _, a := range step.Actions {
+	if st.record.Paused != nil {
+		r.Paused = st.record.Paused.String()
+	}
+	if at := st.record.Marks.Baking; !at.IsZero() && st.record.Intent != fleet.Back {
+		r.BakeLeft = lasting(max(at.Add(st.record.Bake).Sub(s.Now), 0).Round(time.Second))
+	}
+	for _, a := range st.step.Actions {
 		r.Next = append(r.Next, a.String())
 	}
-	for _, h := range step.Holds {
-		r.Waiting = append(r.Waiting, h.String())
-	}
 	return r
+}
+
+// movedOf counts the pods that have left: what the run set out to move, less what has to move yet.
+func movedOf(st *standing) int {
+	left := 0
+	for _, e := range st.progress.Exits {
+		left += e.Pods
+	}
+	return max(st.progress.Pods-left, 0)
 }

@@ -14,7 +14,7 @@ var version = "dev"
 
 func (a *app) versionCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs, Example: "  drover version\n  drover version -o json",
 		RunE: func(*cobra.Command, []string) error {
 			d := map[string]string{"version": version, "go": runtime.Version(), "kubernetes": libraryVersion("k8s.io/client-go"), "platform": runtime.GOOS + "/" + runtime.GOARCH}
 			return a.print(d, func(w io.Writer) {

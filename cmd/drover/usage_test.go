@@ -1,0 +1,63 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+// Wrong flags and arguments are told before anything is connected.
+func TestUsage(t *testing.T) {
+	t.Setenv("KUBECONFIG", "/nonexistent")
+	t.Setenv("AWS_REGION", "")
+	t.Setenv("AWS_DEFAULT_REGION", "")
+	t.Setenv("AWS_CONFIG_FILE", "/nonexistent")
+	for _, tc := range []struct {
+		args string
+		code int
+		says string
+	}{
+		{"rotate", 64, "requires at least 1 arg"},
+		{"rotate web --canary -1m", 64, "--canary -1m0s: must be positive"},
+		{"rotate web --bake -1m", 64, "--bake -1m0s: must be positive"},
+		{"rotate web --bake soon", 64, `invalid argument "soon" for "--bake"`},
+		{"rotate web --probe shop/healthz", 64, `--probe: probe "shop/healthz": want http://`},
+		{"rotate web --probe prometheus=http://prom", 64, "says no query"},
+		{"rotate web --surge 0", 64, `--surge "0": want a number of nodes`},
+		{"rotate web --older-than -1h", 64, "--older-than -1h0m0s: must be positive"},
+		{"plan rotate web --selector !", 64, "--selector"},
+		{"plan rotate web -o xml", 64, "not a format"},
+		{"rotate web", 1, "no region; set AWS_REGION or pass --region"},
+		{"abort", 64, "accepts 1 arg"},
+		{"rollback web api", 64, "accepts 1 arg"},
+		{"pause web --all", 64, "--all and web: choose one"},
+		{"resume web --all", 64, "--all and web: choose one"},
+		{"pause a b", 64, "accepts at most 1 arg"},
+		{"pause web --kubeconfig /nonexistent", 1, "/nonexistent"},
+		{"install --kubeconfig /nonexistent", 1, "/nonexistent"},
+		{"install now", 64, "unknown command"},
+		{"watch a b", 64, "accepts at most 1 arg"},
+		{"explain pod", 64, "accepts 1 arg"},
+		{"explain departure a b", 64, "accepts 1 arg"},
+		{"nope", 64, "unknown command"},
+		{"rotate --nope", 64, "unknown flag: --nope"},
+		{"version", 0, "drover "},
+	} {
+		var out, errs bytes.Buffer
+		code := run(strings.Fields(tc.args), strings.NewReader(""), &out, &errs)
+		if code != tc.code || !strings.Contains(out.String()+errs.String(), tc.says) {
+			t.Errorf("drover %s: exit code %d, want %d with %q:\n%s%s", tc.args, code, tc.code, tc.says, out.String(), errs.String())
+		}
+	}
+}
+
+func TestNobodyIsThereToAnswer(t *testing.T) {
+	var errs bytes.Buffer
+	a := &app{in: strings.NewReader("yes\n"), err: &errs}
+	if err := a.approve("Go?", false); err == nil || err.(*exit).code != exitRefused {
+		t.Errorf("without a terminal: %v", err)
+	}
+	if err := a.approve("Go?", true); err != nil {
+		t.Errorf("with --yes: %v", err)
+	}
+}

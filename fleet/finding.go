@@ -1,0 +1,47 @@
+package fleet
+
+// Rule is a kind of finding. Its code never changes; what it says may improve.
+type Rule struct {
+	Code   string
+	Blocks string // yes, no, or sometimes
+	Means  string
+}
+
+// Rules is the one table of what checks may find.
+var Rules = []Rule{
+	{"run-under-way", "yes", "A group or node is in the middle of another run."},
+	{"no-journal", "yes", "The cluster cannot hold the record of a run."},
+	{"standby", "yes", "An instance is in Standby, which is somebody's intention that drover does not know."},
+	{"max-too-small", "yes", "The group's maximum leaves no room for the surge."},
+	{"two-budgets", "yes", "Several PodDisruptionBudgets cover one pod; the eviction API always refuses those."},
+	{"no-controller", "yes", "Nobody recreates the pod once it is evicted."},
+	{"tolerates-all", "yes", "The pod tolerates drover's taint, so it could come back to a node that is leaving."},
+	{"budget-never", "yes", "The budget can never allow a disruption, and the workload cannot be given its replacement first."},
+	{"managed-busy", "yes", "EKS is changing the managed node group, or reports it as unhealthy."},
+	{"managed-part", "yes", "A managed node group is replaced as a whole, never in part."},
+	{"managed-bake", "yes", "A managed node group has no Standby, so old nodes cannot be kept there."},
+	{"single-not-served", "no", "A single replica that cannot have its replacement first is not served while it moves."},
+	{"daemonset-gap", "no", "A DaemonSet does not tolerate drover's taint: on a node that is leaving its pods are not recreated."},
+	{"local-data", "no", "The pod keeps data on its node, which does not move with it."},
+	{"budget-now", "no", "The budget allows nothing at the moment because pods are not ready."},
+	{"long-grace", "no", "The pod may take long to shut down, and its node waits for it."},
+	{"gitops-reverts", "no", "The workload gets a replica more for a while, and what keeps it as a repository says may take that back."},
+	{"eviction-refused", "no", "The API server refuses the pod's eviction in a dry run, for a reason other than its budget's pace."},
+	{"group-max", "yes", "The instances of the surge would exceed the group's maximum."},
+	{"type-not-offered", "sometimes", "A zone does not offer an instance type that the group wants; it blocks when no zone does."},
+	{"subnet-addresses", "sometimes", "The group's subnets have too few free addresses for the surge; it blocks when all together have."},
+	{"cpu-quota", "yes", "The surge would exceed the account's quota of vCPUs."},
+	{"limit-unchecked", "no", "A limit could not be checked, for want of a right or because it has a quota of its own."},
+	{"release-unknown", "no", "EKS does not say, and the parameter that does could not be read, which AMI release is the newest."},
+	{"probe-bad", "yes", "A health probe is bad before anything has begun."},
+}
+
+// RuleOf returns the rule of a code. It panics for one that is not in the table: codes are ours.
+func RuleOf(code string) Rule {
+	for _, r := range Rules {
+		if r.Code == code {
+			return r
+		}
+	}
+	panic("no rule has code " + code)
+}
