@@ -9,6 +9,7 @@ import (
 // The rules that a plan is checked by.
 var (
 	runUnderWay  = fleet.RuleOf("run-under-way")
+	stopped      = fleet.RuleOf("stopped")
 	noJournal    = fleet.RuleOf("no-journal")
 	standby      = fleet.RuleOf("standby")
 	maxTooSmall  = fleet.RuleOf("max-too-small")

@@ -117,7 +117,7 @@ func Make(s *fleet.Snapshot, groups []string, departures []fleet.Departure, o Op
 	findings = append(findings, advisories(ix, &p)...)
 	if len(groups) > 0 {
 		p.Record = newRecord(s, &p, o)
-		findings = append(findings, journalMissing(s)...)
+		findings = append(findings, notNow(s)...)
 	}
 	if !Blocked(findings) {
 		p.Forecast = Preview(p, *s)
@@ -141,7 +141,11 @@ func notFree(s *fleet.Snapshot, g *fleet.Group) []fleet.Finding {
 	return []fleet.Finding{finding(runUnderWay, "group "+g.Name, "is in the middle of run %s", r.Run).next("finish that run with drover rotate %s, or take it back with drover abort %s", g.Name, g.Name)}
 }
 
-func journalMissing(s *fleet.Snapshot) []fleet.Finding {
+// notNow finds what keeps any run from beginning.
+func notNow(s *fleet.Snapshot) []fleet.Finding {
+	if s.Stopped != nil {
+		return []fleet.Finding{finding(stopped, "cluster", "everything is %s", s.Stopped).next("drover resume --all, when they agree")}
+	}
 	if s.Unjournaled == "" {
 		return nil
 	}

@@ -35,7 +35,8 @@ const maxTicks = 200_000
 // Preview folds Next over a copy of the snapshot in which everything goes well: instances boot, pods start, requests drain, each in the time
 // that the fleet has shown so far.
 func Preview(p Plan, s fleet.Snapshot) Forecast {
-	w := &preview{s: s.Clone(), began: s.Now, plan: &p, grid: grid(len(p.Moves)), out: Forecast{Moves: map[string]int{}}}
+	s = unstopped(s)
+	w := &preview{s: s, began: s.Now, plan: &p, grid: grid(len(p.Moves)), out: Forecast{Moves: map[string]int{}}}
 	w.keepIndex()
 	w.estimate()
 	w.out.Bound, w.out.Path = bound(&p, w.ix)
@@ -44,6 +45,16 @@ func Preview(p Plan, s fleet.Snapshot) Forecast {
 	w.run()
 	w.out.Took = w.s.Now.Sub(w.began)
 	return w.out
+}
+
+// unstopped is a copy of the snapshot in which nobody has stopped anything: a forecast is about the run, not about when it may go on.
+func unstopped(s fleet.Snapshot) fleet.Snapshot {
+	s = s.Clone()
+	s.Stopped, s.Probes = nil, nil
+	for i := range s.Rotations {
+		s.Rotations[i].Paused = nil
+	}
+	return s
 }
 
 // run ticks until the plan is done, or stands still for good.

@@ -124,7 +124,7 @@ func Resume(s *fleet.Snapshot, r *fleet.RotationRecord) (Plan, []fleet.Finding) 
 		p.Groups = append(p.Groups, gp)
 	}
 	p.Exits = remaining(ix, &p)
-	findings := append(p.planPods(ix), journalMissing(s)...)
+	findings := p.planPods(ix)
 	p.Forecast = Preview(p, *s)
 	return p, findings
 }

@@ -10,6 +10,7 @@ type Rule struct {
 // Rules is the one table of what checks may find.
 var Rules = []Rule{
 	{"run-under-way", "yes", "A group or node is in the middle of another run."},
+	{"stopped", "yes", "Somebody has stopped everything in this cluster (drover pause --all)."},
 	{"no-journal", "yes", "The cluster cannot hold the record of a run."},
 	{"standby", "yes", "An instance is in Standby, which is somebody's intention that drover does not know."},
 	{"max-too-small", "yes", "The group's maximum leaves no room for the surge."},
