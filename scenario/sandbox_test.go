@@ -13,7 +13,7 @@ func TestSandboxUpAndDown(t *testing.T) {
 	call := func(want int, script string, says ...string) string {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), "bash", "-c", script)
-		cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+home, "DROVER="+program)
+		cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+home, "DROVER="+program())
 		out, _ := cmd.CombinedOutput()
 		if code := cmd.ProcessState.ExitCode(); code != want {
 			t.Fatalf("%s: exit code %d, want %d\n%s", script, code, want, out)

@@ -26,8 +26,8 @@ import (
 	"drover.dev/sandbox/cloud"
 )
 
-// program is the built drover; its folder goes on the PATH of process pods.
-var program string
+// home is the folder of everything that these tests build and start.
+var home string
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
@@ -37,13 +37,7 @@ func testMain(m *testing.M) int {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	program = filepath.Join(dir, "drover")
-	build := exec.Command("go", "build", "-o", program, "../cmd/drover")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "build drover:", err)
-		return 1
-	}
+	home = dir
 	defer func() {
 		if shared != nil {
 			shared.Stop()
@@ -51,6 +45,22 @@ func testMain(m *testing.M) int {
 	}()
 	return m.Run()
 }
+
+// program is the built drover; its folder goes on the PATH of process pods. The stories in memory need none, so it is built when it is asked for.
+func program() string {
+	path, err := built()
+	if err != nil {
+		panic(fmt.Sprintf("build drover: %v", err))
+	}
+	return path
+}
+
+var built = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(home, "drover")
+	build := exec.Command("go", "build", "-o", path, "../cmd/drover")
+	build.Stderr = os.Stderr
+	return path, build.Run()
+})
 
 var (
 	shared    *sandbox.World
@@ -76,14 +86,28 @@ func tell(t *testing.T) *story {
 	startOnce.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 		defer cancel()
+		program()
 		shared, sharedErr = sandbox.Start(ctx, sandbox.Options{
-			Dir: filepath.Join(filepath.Dir(program), "world"), Progress: os.Stderr, Timing: fast, Machines: sandbox.Light, Program: filepath.Dir(program),
+			Dir: filepath.Join(home, "world"), Progress: os.Stderr, Timing: fast, Machines: sandbox.Light, Program: home,
 		})
+		if sharedErr == nil {
+			sharedErr = install(ctx)
+		}
 	})
 	if sharedErr != nil {
 		t.Fatal(sharedErr)
 	}
 	return &story{t, shared, t.Context()}
+}
+
+// install puts drover's custom resources into the shared world.
+func install(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, program(), "install", "--yes")
+	cmd.Env = append(os.Environ(), shared.Env()...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("drover install: %w\n%s", err, out)
+	}
+	return nil
 }
 
 func (s *story) ok(err error) {
@@ -100,10 +124,17 @@ func (s *story) group(name string, nodes, most int) {
 	s.ok(err)
 	_, err = s.Cloud.ModifyTargetGroupAttributes(tg.ARN, map[string]string{"deregistration_delay.timeout_seconds": "2"})
 	s.ok(err)
+	s.groupBehind(name, nodes, most, tg.ARN)
+	s.until("nodes of "+name+" are Ready and healthy", func() string { return s.notReady(name, nodes, tg.ARN) })
+}
+
+// groupBehind makes the group behind a target group that is there already. Both are gone when the story ends.
+func (s *story) groupBehind(name string, nodes, most int, arn string) {
+	s.Helper()
 	lt, err := s.Cloud.CreateLaunchTemplate(name, "", cloud.TemplateData{ImageID: "ami-0a000000000000001", InstanceType: "m5.large"}, nil)
 	s.ok(err)
 	s.ok(s.Cloud.CreateAutoScalingGroup(cloud.Group{
-		Name: name, Min: 1, Max: most, Desired: nodes, Zones: s.Cloud.Zones(), TargetGroups: []string{tg.ARN},
+		Name: name, Min: 1, Max: most, Desired: nodes, Zones: s.Cloud.Zones(), TargetGroups: []string{arn},
 		Source: cloud.Source{Template: cloud.TemplateSpec{ID: lt.ID, Version: "$Latest"}},
 		Tags:   []cloud.GroupTag{{Group: name, Key: sandbox.LabelTag + "pool", Value: name, Propagate: true}},
 	}))
@@ -114,9 +145,8 @@ func (s *story) group(name string, nodes, most int) {
 			groups, err := s.Cloud.DescribeAutoScalingGroups([]string{name}, nil)
 			return err == nil && len(groups) == 0, nil
 		})
-		s.Cloud.DeleteTargetGroup(tg.ARN)
+		s.Cloud.DeleteTargetGroup(arn)
 	})
-	s.until("nodes of "+name+" are Ready and healthy", func() string { return s.notReady(name, nodes, tg.ARN) })
 }
 
 func (s *story) notReady(group string, nodes int, arn string) string {
@@ -260,7 +290,7 @@ type answer struct {
 }
 
 func (s *story) command(env []string, args ...string) (*exec.Cmd, *bytes.Buffer, *bytes.Buffer) {
-	cmd := exec.CommandContext(s.ctx, program, args...)
+	cmd := exec.CommandContext(s.ctx, program(), args...)
 	cmd.Env = append(append(os.Environ(), s.Env()...), env...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
