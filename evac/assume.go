@@ -16,7 +16,7 @@ func Assume(s *fleet.Snapshot, a fleet.Action) bool {
 	case fleet.Evict:
 		return assumeEvict(s, a)
 	case fleet.Surge, fleet.Unsurge:
-		return assumeSurge(s, a)
+		return assumeSurge(s.Workload(a.Workload), a, func() { assumeEvict(s, a) })
 	case fleet.Record:
 		return assumeRecord(s, a)
 	}
@@ -87,9 +87,8 @@ func startEviction(p *fleet.Pod, budget func(name string) *fleet.Budget) bool {
 	return true
 }
 
-// assumeSurge changes what the workload wants. Which pods come and go, its controller says.
-func assumeSurge(s *fleet.Snapshot, a fleet.Action) bool {
-	w := s.Workload(a.Workload)
+// assumeSurge changes what the workload wants. Which pods come and go, its controller says: end is for the one that goes at its end.
+func assumeSurge(w *fleet.Workload, a fleet.Action, end func()) bool {
 	if w == nil {
 		return false
 	}
@@ -99,7 +98,7 @@ func assumeSurge(s *fleet.Snapshot, a fleet.Action) bool {
 		}
 		w.Replicas, w.Surge = a.To, nil
 		if a.Expect.Ready {
-			assumeEvict(s, a) // the pod goes, and counts against its budget
+			end() // the pod goes, and counts against its budget
 		}
 		return true
 	}

@@ -57,7 +57,7 @@ func (p *Plan) ends(ix *index) (boot, drain time.Duration) {
 	for _, e := range p.Exits {
 		leaving[e.Node] = true
 	}
-	if unpromised(ix, leaving).nodes > 0 {
+	if unpromised(ix, func(n *fleet.Node) bool { return leaving[n.Name] }).nodes > 0 {
 		boot = 0
 	}
 	return boot, drain
@@ -79,7 +79,7 @@ func (p *Plan) loads(ix *index) []*load {
 	by := map[lane]*load{}
 	var out []*load
 	for _, m := range p.Moves {
-		pod := ix.byUID[m.Pod.UID]
+		pod := ix.pod(m.Pod.UID)
 		if pod == nil || pod.Finished || pod.Owner.Kind == "" {
 			continue
 		}

@@ -9,24 +9,84 @@ import (
 	"drover.dev/fleet"
 )
 
+// lanes are the loads of all lanes. What they count is kept from tick to tick: see loads.
+type lanes struct {
+	by      map[lane]*load
+	all     []*load
+	counted []*resident // whose pods are counted
+}
+
 // load is what a lane still has to move: as many pods as may be missing at a time, one such turn after another.
 type load struct {
 	lane
 	pods     int        // that have to leave yet and are not on their way
-	sample   *fleet.Pod // one of them
+	owners   []part     // whose they are
+	sample   *fleet.Pod // of the first of the owners
 	width    int        // how many of them may move at once, when nothing else is missing; zero when not known yet
 	each     time.Duration
 	critical bool
 	ahead    []leaver // of a critical lane
 }
 
-func (ix *index) load(l lane) *load {
-	x := ix.loads[l]
+// stake is what a pod has in a lane; nothing when it is leaving already, or serves nobody.
+type stake struct {
+	x  *load
+	of *workload
+}
+
+// part is how many of a lane's pods are one workload's. Nearly every lane has one workload alone.
+type part struct {
+	of   *workload
+	pods int
+}
+
+// of finds the load of a pod's lane; nil when nobody has asked for it yet.
+func (l *lanes) of(w *workload, p *fleet.Pod) *load {
+	name := laneOf(p)
+	if w.load == nil || w.load.lane != name {
+		w.load = l.by[name]
+	}
+	return w.load
+}
+
+// load is the load of a pod's lane.
+func (l *lanes) load(w *workload, p *fleet.Pod) *load {
+	x := l.of(w, p)
 	if x == nil {
-		x = &load{lane: l}
-		ix.loads[l] = x
+		x = &load{lane: laneOf(p)}
+		l.by[x.lane], l.all, w.load = x, append(l.all, x), x
 	}
 	return x
+}
+
+// count adds the pods of a resident to their lanes, or takes them away.
+func (r *resident) count(sign int) {
+	r.counted = sign > 0
+	for _, s := range r.loads {
+		if s.x != nil {
+			s.x.count(s.of, sign)
+		}
+	}
+}
+
+func (x *load) count(w *workload, sign int) {
+	x.pods += sign
+	i := slices.IndexFunc(x.owners, func(p part) bool { return p.of == w })
+	switch {
+	case i < 0:
+		x.owners, x.width = append(x.owners, part{w, sign}), 0
+	case x.owners[i].pods+sign == 0:
+		x.owners, x.width = slices.Delete(x.owners, i, i+1), 0
+	default:
+		x.owners[i].pods += sign
+	}
+}
+
+// measure finds out how wide and how slow a lane is.
+func (ix *index) measure(x *load) {
+	first := slices.MinFunc(x.owners, func(a, b part) int { return byOwner(a.of, b.of) })
+	x.sample = first.of.sample
+	x.width, x.each = ix.width(x.lane, x.sample), ix.each(x.sample)
 }
 
 // takes is how long the lane takes at least.
@@ -58,27 +118,32 @@ func (ix *index) width(l lane, p *fleet.Pod) int {
 
 // loads counts what every lane still has to move over all of these exits.
 func (v *tick) loads(exits []*exit) []*load {
-	for _, x := range v.ix.loads {
-		x.pods, x.critical, x.ahead = 0, false, x.ahead[:0]
+	l := &v.ix.lanes
+	for _, r := range l.counted {
+		r.here = false
+	}
+	before := l.counted
+	l.counted = make([]*resident, 0, len(exits))
+	for _, e := range exits {
+		if e.has.here = true; !e.has.counted {
+			e.has.count(1)
+		}
+		l.counted = append(l.counted, e.has)
+	}
+	for _, r := range before {
+		if !r.here {
+			r.count(-1)
+		}
 	}
 	var out []*load
-	for _, e := range exits {
-		r := e.has
-		for i, x := range r.loads {
-			if x == nil {
-				continue
-			}
-			if x.pods == 0 {
-				x.sample = r.pods[i]
-				out = append(out, x)
-			}
-			x.pods++
+	for _, x := range l.all {
+		if x.critical, x.ahead = false, x.ahead[:0]; x.pods == 0 {
+			continue
 		}
-	}
-	for _, x := range out {
 		if x.width == 0 {
-			x.width, x.each = v.ix.width(x.lane, x.sample), v.ix.each(x.sample)
+			v.ix.measure(x)
 		}
+		out = append(out, x)
 	}
 	return out
 }
@@ -104,7 +169,12 @@ func (v *tick) critical(loads []*load) []*load {
 			out = append(out, x)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b *load) int { return cmp.Compare(b.takes(), a.takes()) })
+	slices.SortFunc(out, func(a, b *load) int {
+		if c := cmp.Compare(b.takes(), a.takes()); c != 0 {
+			return c
+		}
+		return a.lane.compare(b.lane)
+	})
 	return out
 }
 

@@ -56,9 +56,9 @@ func (v *tick) notYet(e *exit) string {
 	if v.plan.Group(e.Group) == nil || e.group.Mark == nil {
 		return "" // a drain: the person who asked knows that the group shrinks
 	}
-	back := v.backTo(e.group)
-	if e.group.Desired-v.terminating(e.Group) <= back {
-		return fmt.Sprintf("desired is not above %d yet", back)
+	w := v.weigh(e.group)
+	if e.group.Desired-v.closing[e.Group] <= w.back {
+		return fmt.Sprintf("desired is not above %d yet", w.back)
 	}
 	if !works(e) {
 		return "" // it is of no use to anybody
@@ -66,43 +66,29 @@ func (v *tick) notYet(e *exit) string {
 	if v.cutOff(e) {
 		return "" // it serves nobody any more; gone, it makes room for one that does
 	}
-	need := back
-	for i := range e.group.Instances {
-		if v.lame(e.group, &e.group.Instances[i]) {
-			need--
-		}
-	}
-	if n := v.workingWithout(e); n < need {
-		return fmt.Sprintf("without it %s of group %s would work, it needs %d", plural(n, "node", "nodes"), e.Group, need)
-	}
-	if v.outOfService(e) {
-		return ""
-	}
-	return v.zoneFirst(e)
-}
-
-// workingWithout counts the nodes that serve the group when an exit has gone: those that stay and have arrived, and other exits in service.
-func (v *tick) workingWithout(e *exit) int {
-	n := v.working(e.group)
+	n := w.working
 	if v.inService(e) {
 		n--
 	}
-	return n
+	if n < w.need {
+		return fmt.Sprintf("without it %s of group %s would work, it needs %d", plural(n, "node", "nodes"), e.Group, w.need)
+	}
+	if v.outOfService(e) || len(e.group.Zones) == 0 || v.canary != "" { // a canary goes alone; the zones are for the others to even out
+		return ""
+	}
+	why, known := w.first[e.Zone]
+	if !known {
+		why = v.zoneFirst(e)
+		w.first[e.Zone] = why
+	}
+	return why
 }
 
 func (v *tick) inService(e *exit) bool { return e.in != nil && works(e) && !v.outOfService(e) }
 
-// terminating counts the terminations asked for in this tick.
-func (v *tick) terminating(group string) int {
-	return v.asked(fleet.Terminate, group) + v.asked(fleet.Standby, group)
-}
-
 // zoneFirst keeps the zones even, so that volumes find their zone and AZRebalance finds nothing to do when it is on again. It returns which exit
-// should go before this one; "" when this one may go.
+// should go before one of this zone; "" when this one may go.
 func (v *tick) zoneFirst(e *exit) string {
-	if len(e.group.Zones) == 0 || v.canary != "" { // a canary goes alone; the zones are for the others to even out
-		return ""
-	}
 	b := v.balance(e.group)
 	if b.mayLose(e.Zone) {
 		return ""
@@ -124,13 +110,13 @@ func (v *tick) exit(e *exit) {
 		v.taint(n, fleet.NoSchedule, "empty: takes nothing more")
 		return
 	}
-	v.begun[e.Instance] = true
+	v.begin(e)
 	if e.node != nil && !e.node.Excluded {
 		v.do(fleet.Action{Verb: fleet.Exclude, Node: e.node.Name, Why: "empty: out of the load balancers before it goes"})
 		return // visible first: other load balancers follow the label
 	}
-	if v.barrier(e) || v.resizing(e.Group) {
-		return
+	if v.barrier(e) || v.resized[e.Group] {
+		return // closing changes desired capacity too: it waits for the next tick
 	}
 	if why := stillAttached(e.node); why != "" {
 		v.hold("node "+e.Name(), "is empty; %s", why)
@@ -159,16 +145,6 @@ func stillAttached(n *fleet.Node) string {
 	return plural(len(n.Volumes), "volume is", "volumes are") + " still attached: " + strings.Join(n.Volumes, ", ")
 }
 
-// resizing tells whether this tick changes the group's desired capacity: a termination, which changes it too, then waits for the next.
-func (v *tick) resizing(group string) bool {
-	for _, a := range v.out.Actions {
-		if a.Group == group && (a.Verb == fleet.Resize || a.Verb == fleet.Journal) {
-			return true
-		}
-	}
-	return false
-}
-
 // barrier deregisters the instance and reports whether some target group may still send it requests.
 func (v *tick) barrier(e *exit) bool {
 	waiting := false
@@ -185,6 +161,7 @@ func (v *tick) barrier(e *exit) bool {
 				continue
 			}
 			v.do(fleet.Action{Verb: fleet.Deregister, Instance: e.Instance, Node: e.Name(), Group: e.Group, Target: tg.ARN, Why: fmt.Sprintf("is %s there, no pod left", state)})
+			v.receivers(tg.ARN).drop(e.in, state)
 		}
 	}
 	return waiting
@@ -193,33 +170,47 @@ func (v *tick) barrier(e *exit) bool {
 // needed says why an exit may not leave a target group yet: the receiving side of the barrier. New targets under registration come first,
 // and the last healthy target never goes.
 func (v *tick) needed(e *exit, arn string) string {
-	healthy := 0
-	for i := range v.s.Groups { // several groups may share a target group
-		for j := range v.s.Groups[i].Instances {
-			in := &v.s.Groups[i].Instances[j]
-			if in.ID == e.Instance || in.Leaving() || v.dropped(in.ID, arn) {
-				continue
-			}
-			switch in.Target(arn) {
-			case fleet.TargetHealthy:
-				healthy++
-			case fleet.TargetInitial:
-				return "new target " + in.ID + " is not healthy yet"
-			}
+	r := v.receivers(arn)
+	for _, id := range r.initial {
+		if id != e.Instance {
+			return "new target " + id + " is not healthy yet"
 		}
 	}
-	if healthy == 0 && e.in.Target(arn) == fleet.TargetHealthy {
+	if r.healthy == 1 && e.in.Target(arn) == fleet.TargetHealthy {
 		return "no other target is healthy"
 	}
 	return ""
 }
 
-// dropped tells whether this tick takes an instance out of a target group.
-func (v *tick) dropped(instance, arn string) bool {
-	for _, a := range v.dropping {
-		if a.Instance == instance && a.Target == arn {
-			return true
+// receivers are the targets of a target group that get requests, or soon will; those that this tick takes out are left out.
+type receivers struct {
+	healthy int
+	initial []string
+}
+
+func (v *tick) receivers(arn string) *receivers {
+	if r := v.targets[arn]; r != nil {
+		return r
+	}
+	r := &receivers{}
+	for i := range v.s.Groups { // several groups may share a target group
+		for j := range v.s.Groups[i].Instances {
+			in := &v.s.Groups[i].Instances[j]
+			switch state := in.Target(arn); {
+			case state == fleet.TargetHealthy && !in.Leaving():
+				r.healthy++
+			case state == fleet.TargetInitial && !in.Leaving():
+				r.initial = append(r.initial, in.ID)
+			}
 		}
 	}
-	return false
+	v.targets[arn] = r
+	return r
+}
+
+func (r *receivers) drop(in *fleet.Instance, state string) {
+	if state == fleet.TargetHealthy {
+		r.healthy--
+	}
+	r.initial = slices.DeleteFunc(r.initial, func(id string) bool { return id == in.ID })
 }

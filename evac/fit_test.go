@@ -74,6 +74,8 @@ func TestPodsThatMindOthers(t *testing.T) {
 	}
 }
 
+func nobody(*fleet.Node) bool { return false }
+
 // Three nodes in two zones, with web pods on the first and the third; where may another go?
 func TestRoomMindsOthers(t *testing.T) {
 	world := func() fleet.Snapshot {
@@ -119,7 +121,7 @@ func TestRoomMindsOthers(t *testing.T) {
 			tc.change(&p)
 			s.Pods = append(s.Pods, p)
 			ix := newIndex(&s)
-			node, why := unpromised(ix, nil).place(&s.Pods[len(s.Pods)-1])
+			node, why := unpromised(ix, nobody).place(&s.Pods[len(s.Pods)-1])
 			if node != tc.want && (why == "" || !strings.Contains(why, tc.want)) {
 				t.Errorf("on %q %q, want %q", node, why, tc.want)
 			}
@@ -128,7 +130,7 @@ func TestRoomMindsOthers(t *testing.T) {
 	s := world()
 	s.Pods[len(s.Pods)-1].Apart = term(hostname, "default") // who is there may mind too
 	s.Pods = append(s.Pods, fleet.Pod{Ref: fleet.PodRef{Namespace: "default", Name: "new", UID: "new"}, Labels: map[string]string{"app": "web"}, VolumeZones: []string{"b"}})
-	if node, why := unpromised(newIndex(&s), nil).place(&s.Pods[len(s.Pods)-1]); node != "node-0001" {
+	if node, why := unpromised(newIndex(&s), nobody).place(&s.Pods[len(s.Pods)-1]); node != "node-0001" {
 		t.Errorf("on %q %q, although a pod on node-0002 repels it", node, why)
 	}
 }
@@ -137,7 +139,7 @@ func TestRoomMindsOthers(t *testing.T) {
 func TestRoomIsGivenBack(t *testing.T) {
 	s := hundred.build(2)
 	ix := newIndex(&s)
-	r := unpromised(ix, nil)
+	r := unpromised(ix, nobody)
 	picture := func() string {
 		var b strings.Builder
 		for _, c := range r.classes {

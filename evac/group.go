@@ -107,6 +107,9 @@ func (v *tick) welcome(g *fleet.Group) {
 	if missing := g.Desired - counted(g); missing > 0 && v.left(g.Name) > 0 {
 		v.hold("group "+g.Name, "%d more to be launched by AWS (%d there, desired %d)", missing, counted(g), g.Desired)
 	}
+	if v.quiet {
+		return
+	}
 	if why := v.parity(g); why != "" {
 		v.hold("group "+g.Name, "%s", why)
 	}

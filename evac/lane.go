@@ -1,7 +1,9 @@
 package evac
 
 import (
+	"cmp"
 	"fmt"
+	"strings"
 
 	"drover.dev/fleet"
 )
@@ -26,6 +28,10 @@ func (l lane) String() string {
 		return l.owner.String()
 	}
 	return string(l.kind) + " " + l.name
+}
+
+func (l lane) compare(m lane) int {
+	return cmp.Or(strings.Compare(l.name, m.name), compareOwners(l.owner, m.owner), strings.Compare(string(l.kind), string(m.kind)))
 }
 
 func laneOf(p *fleet.Pod) lane {

@@ -17,6 +17,7 @@ func (w *preview) index() *index {
 		w.ix.machines()
 		w.stale = false
 	}
+	w.ix.refresh()
 	return w.ix
 }
 
@@ -27,9 +28,17 @@ func (w *preview) nodeOf(instance string) *fleet.Node {
 	return w.index().nodeOf[instance]
 }
 
+// on lists the pods of a node; nodes and instances that came or went do not matter to it.
+func (w *preview) on(node string) []tenant {
+	if w.ix == nil {
+		return newIndex(&w.s).on(node)
+	}
+	return w.ix.on(node)
+}
+
 func (w *preview) pod(uid string) *fleet.Pod {
 	if w.ix != nil {
-		return w.ix.byUID[uid]
+		return w.ix.pod(uid)
 	}
 	if i := slices.IndexFunc(w.s.Pods, func(p fleet.Pod) bool { return p.Ref.UID == uid }); i >= 0 {
 		return &w.s.Pods[i]
@@ -42,38 +51,39 @@ func (w *preview) assume(a fleet.Action) bool {
 	if w.ix == nil {
 		return Assume(&w.s, a)
 	}
-	if a.Verb == fleet.Evict {
-		p, changed := w.pod(a.Pod.UID), false
-		if p != nil {
-			w.edit(p, func() { changed = startEviction(p, func(name string) *fleet.Budget { return w.ix.budget[name] }) })
-		}
-		return changed
-	}
 	changed := false
-	if p := w.pod(a.Pod.UID); a.Verb == fleet.Unsurge && p != nil {
-		w.edit(p, func() { changed = Assume(&w.s, a) })
-	} else {
-		changed = Assume(&w.s, a)
-	}
 	switch a.Verb {
-	case fleet.Taint_, fleet.Untaint:
-		w.reshaped(a.Node)
+	case fleet.Evict:
+		w.end(a.Pod.UID, &changed)
 	case fleet.Surge, fleet.Unsurge:
+		changed = assumeSurge(w.ix.declared[a.Workload], a, func() { w.end(a.Pod.UID, new(bool)) })
 		if o := w.ix.workloads[a.Workload]; o != nil {
 			for _, p := range o.pods {
 				w.ix.changed(p)
 			}
 		}
 		w.ix.countGiven()
+	case fleet.Taint_, fleet.Untaint:
+		changed = Assume(&w.s, a)
+		w.reshaped(a.Node)
+	default:
+		changed = Assume(&w.s, a)
 	}
 	return changed
+}
+
+// end begins the end of a pod.
+func (w *preview) end(uid string, changed *bool) {
+	if p := w.pod(uid); p != nil {
+		w.edit(p, func() { *changed = startEviction(p, func(name string) *fleet.Budget { return w.ix.budget[name] }) })
+	}
 }
 
 // reshaped says that a node's taints have changed.
 func (w *preview) reshaped(node string) {
 	if w.ix != nil {
-		delete(w.ix.shapes, node)
-		delete(w.ix.residents, node) // Ready may have changed with them
+		at := w.ix.seat(node)
+		at.shape, at.resident = "", nil // Ready may have changed with them
 	}
 }
 
@@ -111,9 +121,8 @@ func (w *preview) bind(p *fleet.Pod, node string) {
 		p.Node = node
 		return
 	}
-	w.ix.remove(p)
 	p.Node = node
-	w.ix.add(p)
+	w.ix.settle(p)
 }
 
 // insert adds a pod.
@@ -160,4 +169,26 @@ func (w *preview) keepIndex() {
 	more := len(w.s.Pods)/4 + 32*len(w.plan.Exits)
 	w.s.Pods = append(make([]fleet.Pod, 0, len(w.s.Pods)+more), w.s.Pods...)
 	w.ix = newIndex(&w.s)
+}
+
+// addNode adds a node.
+func (w *preview) addNode(n fleet.Node) {
+	moves := len(w.s.Nodes) == cap(w.s.Nodes)
+	w.s.Nodes = append(w.s.Nodes, n)
+	if w.ix == nil || w.stale || moves {
+		w.stale = true
+		return
+	}
+	w.ix.addNode(&w.s.Nodes[len(w.s.Nodes)-1])
+}
+
+// addInstance adds an instance to a group.
+func (w *preview) addInstance(g *fleet.Group, in fleet.Instance) {
+	moves := len(g.Instances) == cap(g.Instances)
+	g.Instances = append(g.Instances, in)
+	if w.ix == nil || w.stale || moves {
+		w.stale = true
+		return
+	}
+	w.ix.addInstance(g, &g.Instances[len(g.Instances)-1])
 }

@@ -14,10 +14,12 @@ import (
 //     without that, single pods of many nodes would fill the new nodes, no old one would ever be empty, and a small surge would wait for ever.
 //  2. Lanes that decide when the run is over send pods from whatever node they are on, and keep room for their next turn.
 //  3. What is left opens more nodes, each as a whole, those with the least left on them first.
-func (v *tick) move() {
+//
+// It returns false when something has to be visible before anybody is told.
+func (v *tick) move() bool {
 	queues := v.queues()
 	if len(queues) == 0 {
-		return
+		return true
 	}
 	r := newRoom(v.ix, v.leaving)
 	r.quiet = v.quiet
@@ -36,13 +38,17 @@ func (v *tick) move() {
 		v.noRoom[e.Instance] = true
 	}
 	v.holdShut(shut, d.unfit)
-	if len(d.going)+len(d.surges) == 0 || v.harden() || v.beginMoving() {
-		return
+	if len(d.going)+len(d.surges) == 0 {
+		return true
+	}
+	if v.harden() || v.beginMoving() {
+		return false
 	}
 	for _, a := range d.surges { // the surge mover has its own pace: one pod of a workload at a time, and none is missing
 		v.do(a)
 	}
 	v.openLanes(d)
+	return true
 }
 
 // door is who may go in this tick.
@@ -63,8 +69,8 @@ type leaver struct {
 	x *load // its lane's; nil when it serves nobody
 }
 
-// queues are the exits with pods, by group and zone, in each those first of which most has left already, then those with the fewest pods. Zones with
-// the most nodes come first: there the new ones are.
+// queues are the exits with pods, by group and zone, in each those first of which most has left already, then those with the fewest pods. Zones that
+// can lose a node without ending uneven come first, then those with the most nodes: there the new ones are.
 func (v *tick) queues() [][]*exit {
 	var out [][]*exit
 	at := map[groupZone]int{}
@@ -85,8 +91,29 @@ func (v *tick) queues() [][]*exit {
 			return cmp.Or(cmp.Compare(a.left, b.left), cmp.Compare(len(a.pods), len(b.pods)))
 		})
 	}
-	crowd := v.crowd()
-	slices.SortStableFunc(out, func(a, b []*exit) int { return cmp.Compare(crowd[zoneOf(b[0])], crowd[zoneOf(a[0])]) })
+	crowd, even := v.crowd(), v.mayLose(at)
+	slices.SortStableFunc(out, func(a, b []*exit) int {
+		x, y := zoneOf(a[0]), zoneOf(b[0])
+		return cmp.Or(cmp.Compare(even[y], even[x]), cmp.Compare(crowd[y], crowd[x]))
+	})
+	return out
+}
+
+// mayLose marks with 1 the zones that can lose a node now without the zones ending uneven: what is emptied elsewhere would only wait.
+func (v *tick) mayLose(queued map[groupZone]int) map[groupZone]int {
+	out := map[groupZone]int{}
+	for i := range v.plan.Groups {
+		g := v.s.Group(v.plan.Groups[i].Name)
+		if g == nil || g.Mark == nil || len(g.Zones) == 0 || v.plan.Back() {
+			continue
+		}
+		b := v.balance(g)
+		for _, z := range g.Zones {
+			if _, ok := queued[groupZone{g.Name, z}]; ok && b.mayLose(z) {
+				out[groupZone{g.Name, z}] = 1
+			}
+		}
+	}
 	return out
 }
 
@@ -250,6 +277,9 @@ func (v *tick) goAhead(d *door, all []*exit) {
 		used[g.x]++
 	}
 	for _, x := range critical {
+		if len(x.ahead) == 0 {
+			continue
+		}
 		free := v.paced(v.ix.opening(x.lane, x.sample)).free - used[x]
 		why := x.String() + " decides when the run is over"
 		for i, g := range x.ahead[:min(max(0, free)+x.width, len(x.ahead))] {
@@ -270,14 +300,15 @@ func (v *tick) goAhead(d *door, all []*exit) {
 func (v *tick) listAhead(d *door, all []*exit) {
 	for _, e := range all {
 		r := e.has
-		for i, x := range r.loads {
+		for i, s := range r.loads {
+			x := s.x
 			if x == nil || !x.critical {
 				continue
 			}
 			if e.group != nil && x.takes() > v.ix.turn(e.group) {
 				v.noRoom[e.Instance] = true // nobody is to wait for a node that will be empty late
 			}
-			if !d.open[e] && v.mayNot(r.pods[i]) == "" && !v.surges(r.pods[i]) {
+			if !d.open[e] && v.mayNot(r.pods[i]) == "" && !v.surges(r.pods[i], s.of) {
 				x.ahead = append(x.ahead, leaver{e, r.pods[i], x})
 			}
 		}
@@ -350,11 +381,11 @@ func (v *tick) evictions(e *exit, d *door) {
 				continue
 			}
 		}
-		if v.surges(p) {
+		if v.surges(p, e.has.loads[i].of) {
 			d.surges = append(d.surges, v.surge(e, p)...)
 			continue
 		}
-		d.going = append(d.going, leaver{e, p, e.has.loads[i]})
+		d.going = append(d.going, leaver{e, p, e.has.loads[i].x})
 	}
 }
 
@@ -364,7 +395,7 @@ func (v *tick) mayNot(p *fleet.Pod) string {
 	if p.Refused != "" {
 		return p.Refused
 	}
-	if p.Finished || v.moving[p.Ref.UID] {
+	if p.Finished || v.outline.moves(p) {
 		return ""
 	}
 	if found := podFindings(v.ix, p, v.plan.taint(), v.plan.Force); len(found) > 0 {
@@ -392,9 +423,8 @@ func (v *tick) harden() bool {
 
 // openLanes evicts those whose lanes allow it now.
 func (v *tick) openLanes(d *door) {
-	state := map[*load]*opening{}
-	waiting := map[*load]int{}
-	var order []*load
+	state := make(map[*load]*gate, len(d.going))
+	var order []*gate
 	for _, g := range d.going {
 		a := fleet.Action{Verb: fleet.Evict, Pod: g.p.Ref, Node: g.e.node.Name, Why: g.e.Why}
 		if g.x == nil {
@@ -403,30 +433,41 @@ func (v *tick) openLanes(d *door) {
 		}
 		o := state[g.x]
 		if o == nil {
-			fresh := v.paced(v.ix.opening(g.x.lane, g.p))
-			o, state[g.x], order = &fresh, &fresh, append(order, g.x)
+			o = &gate{opening: v.paced(v.ix.opening(g.x.lane, g.p)), lane: g.x.lane.String()}
+			if o.why != "" {
+				o.reason = o.lane + ": " + o.why
+			}
+			state[g.x], order = o, append(order, o)
 		}
 		switch {
 		case !g.p.Ready && o.spare:
 		case o.free > 0:
 			o.free--
 		default:
-			waiting[g.x]++
+			o.waiting++
 			continue
 		}
-		if o.why != "" {
-			a.Why = g.x.lane.String() + ": " + o.why
+		if o.reason != "" {
+			a.Why = o.reason
 		}
 		if why := d.ahead[g.p]; why != "" {
 			a.Why += "; " + why
 		}
 		v.do(a)
 	}
-	for _, x := range order {
-		if n := waiting[x]; n > 0 {
-			v.hold(x.lane.String(), "%s; %s", state[x].why, plural(n, "pod waits", "pods wait"))
+	for _, o := range order {
+		if o.waiting > 0 {
+			v.hold(o.lane, "%s; %s", o.why, plural(o.waiting, "pod waits", "pods wait"))
 		}
 	}
+}
+
+// gate is a lane's opening in one tick.
+type gate struct {
+	opening
+	lane    string
+	reason  string
+	waiting int // pods that it does not let through
 }
 
 func plural(n int, one, many string) string {

@@ -66,7 +66,7 @@ func (v *tick) next() Step {
 	if v.watchCanary(); v.unhealthy() != "" && !p.Back() {
 		v.hold(v.subject(), "%s; nothing moves until it is good again", v.unhealthy())
 	} else if !v.moved {
-		v.move()
+		v.moved = v.move()
 	}
 	v.release()
 	if len(v.out.Actions) == 0 && len(v.exits) == 0 && v.baked() {
@@ -75,13 +75,21 @@ func (v *tick) next() Step {
 	return v.out
 }
 
-func newTick(p *Plan, s *fleet.Snapshot) *tick { return tickOn(p, newIndex(s), outlineOf(p)) }
+func newTick(p *Plan, s *fleet.Snapshot) *tick {
+	v := &tick{plan: p, outline: outlineOf(p)}
+	v.renew(newIndex(s))
+	return v
+}
 
-// tickOn is a tick with what is known already.
-func tickOn(p *Plan, ix *index, o outline) *tick {
-	return &tick{
-		plan: p, s: ix.s, ix: ix, outline: o, leaving: map[string]bool{}, isExit: map[string]bool{}, begun: map[string]bool{}, noRoom: map[string]bool{},
-		surged: map[fleet.Owner]bool{}, emptied: map[string]bool{},
+// renew makes a tick ready for the next call of next. What it keeps is where the exits are, as long as no machine came or went, and which of them
+// had no room, as long as who may move is not to be asked again.
+func (v *tick) renew(ix *index) {
+	v.s, v.ix, v.out, v.canary = ix.s, ix, Step{}, ""
+	v.begun, v.emptied, v.surged = map[string]bool{}, map[string]bool{}, map[fleet.Owner]bool{}
+	v.lefts, v.closing, v.resized = map[string]int{}, map[string]int{}, map[string]bool{}
+	v.weights, v.targets = map[string]*weight{}, map[string]*receivers{}
+	if !v.moved {
+		v.noRoom = map[string]bool{}
 	}
 }
 
@@ -98,55 +106,98 @@ type tick struct {
 	plan    *Plan
 	s       *fleet.Snapshot
 	ix      *index
-	isExit  map[string]bool      // instances of the plan's exits
-	leaving map[string]bool      // their nodes
-	exits   []exit               // exits not done yet
-	parked  []exit               // exits in Standby, kept there until the run is sure
-	canary  string               // instance that alone may go now; "" when all may
-	emptied map[string]bool      // exits of managed groups that only wait for the rest of their group, by instance
-	noRoom  map[string]bool      // exits that will not be empty soon, for want of room or because a slow lane is on them, by instance
-	begun   map[string]bool      // exits that begin to leave service in this tick, by instance
-	quiet   bool                 // nobody reads the holds
-	moved   bool                 // whoever may move now has been told so
+	isExit  map[string]bool // instances of the plan's exits
+	leaving map[string]bool // their nodes
+	exits   []exit          // exits not done yet
+	parked  []exit          // exits in Standby, kept there until the run is sure
+	canary  string          // instance that alone may go now; "" when all may
+	emptied map[string]bool // exits of managed groups that only wait for the rest of their group, by instance
+	noRoom  map[string]bool // exits that will not be empty soon, for want of room or because a slow lane is on them, by instance
+	begun   map[string]bool // exits that begin to leave service in this tick, by instance
+	quiet   bool            // nobody reads the holds
+	moved   bool            // whoever may move now has been told so
+	found   []exit          // all exits of the plan, where they were when built was the index's
+	foundIn *index
+	built   int
 	surged  map[fleet.Owner]bool // workloads that get a replica more in this tick
 	out     Step
 
-	dropping []fleet.Action // the deregistrations among its actions
+	lefts   map[string]int        // exits by group; see left
+	weights map[string]*weight    // by group; see weigh
+	targets map[string]*receivers // by target group; see receivers
+	resized map[string]bool       // groups of which this tick changes the desired capacity
+	closing map[string]int        // nodes that this tick takes out of their group, by group
 	outline
-	scales
 }
 
-// outline is what a plan says of pods, looked up by every tick.
-type outline struct {
-	moving  map[string]bool // pods that the plan moves, by UID
-	planned map[string]int  // how many of them, by node
+// outline is a plan's moves by node.
+type outline map[string]*sheet
+
+// sheet is the moves from one node.
+type sheet struct {
+	moves []Move
+	uids  map[string]bool // nil until somebody asks
 }
 
 func outlineOf(p *Plan) outline {
-	o := outline{moving: make(map[string]bool, len(p.Moves)), planned: map[string]int{}}
-	for _, m := range p.Moves {
-		o.moving[m.Pod.UID] = true
-		o.planned[m.From]++
+	o := make(outline, len(p.Exits))
+	for i, j := 0, 0; i < len(p.Moves); i = j {
+		from := p.Moves[i].From
+		for j < len(p.Moves) && p.Moves[j].From == from {
+			j++
+		}
+		if s := o[from]; s != nil {
+			s.moves = append(s.moves, p.Moves[i:j]...)
+			continue
+		}
+		o[from] = &sheet{moves: p.Moves[i:j:j]}
 	}
 	return o
 }
 
+// count is how many pods the plan moves from a node.
+func (o outline) count(node string) int {
+	if s := o[node]; s != nil {
+		return len(s.moves)
+	}
+	return 0
+}
+
+// moves tells whether the plan moves a pod.
+func (o outline) moves(p *fleet.Pod) bool {
+	s := o[p.Node]
+	if s == nil {
+		return false
+	}
+	if s.uids == nil {
+		s.uids = make(map[string]bool, len(s.moves))
+		for _, m := range s.moves {
+			s.uids[m.Pod.UID] = true
+		}
+	}
+	return s.uids[p.Ref.UID]
+}
+
 // exit is an Exit with what the snapshot shows of it.
 type exit struct {
-	Exit
-	node  *fleet.Node // nil when it never registered
-	group *fleet.Group
-	in    *fleet.Instance
-	pods  []*fleet.Pod // those that have to move and have not left, terminating ones included
-	has   *resident    // the same, with what they need; nil without a node
-	moved bool         // some planned pod has left already
-	left  float64      // share of its planned pods that has not
+	*Exit
+	node    *fleet.Node // nil when it never registered
+	group   *fleet.Group
+	in      *fleet.Instance
+	seat    *seat        // nil without a node
+	planned int          // pods that were to move
+	pods    []*fleet.Pod // those that have to move and have not left, terminating ones included
+	has     *resident    // the same, with what they need; nil without a node
+	left    float64      // share of its planned pods that has not left
 }
 
 func (v *tick) do(a fleet.Action) {
 	a.Run = v.plan.Run
-	if a.Verb == fleet.Deregister {
-		v.dropping = append(v.dropping, a)
+	switch a.Verb {
+	case fleet.Resize, fleet.Journal:
+		v.resized[a.Group] = true
+	case fleet.Terminate, fleet.Standby:
+		v.closing[a.Group]++
 	}
 	v.out.Actions = append(v.out.Actions, a)
 }
@@ -213,7 +264,7 @@ func (v *tick) twice() string {
 			continue
 		}
 		for _, p := range v.exits[i].pods {
-			if p.Created.After(closed) && !v.moving[p.Ref.UID] && !p.Finished && p.Owner.Kind != "" && !p.Tolerates(v.plan.taint()) {
+			if p.Created.After(closed) && !v.outline.moves(p) && !p.Finished && p.Owner.Kind != "" && !p.Tolerates(v.plan.taint()) {
 				return fmt.Sprintf("pod %s came to node %s after the node was closed to pods: it would move twice; who placed it there?", p.Ref, v.exits[i].Name())
 			}
 		}
@@ -240,9 +291,38 @@ func printTemplates(ts []fleet.Template) string {
 
 // look finds where each exit stands.
 func (v *tick) look() {
+	if v.foundIn != v.ix || v.built != v.ix.built || v.plan.Back() {
+		v.locate()
+	}
+	v.exits, v.parked = v.exits[:0], v.parked[:0]
+	for _, x := range v.found {
+		if x.node != nil {
+			x.has = v.ix.resident(x.node, x.seat)
+			x.pods = x.has.pods
+			x.left = float64(len(x.pods)) / float64(max(len(x.pods), x.planned, 1))
+		}
+		switch {
+		case x.done():
+		case x.in != nil && x.in.Parked() && v.plan.Record.Bake > 0:
+			v.parked = append(v.parked, x)
+		default:
+			v.exits = append(v.exits, x)
+			v.lefts[x.Group]++
+		}
+	}
+}
+
+// locate finds the machine of each exit.
+func (v *tick) locate() {
 	chosen := v.chosen()
-	v.exits = make([]exit, 0, len(chosen))
-	for _, e := range chosen {
+	v.foundIn, v.built = v.ix, v.ix.built
+	if v.found = v.found[:0]; v.isExit == nil {
+		v.found, v.isExit, v.leaving = make([]exit, 0, len(chosen)), make(map[string]bool, len(chosen)), make(map[string]bool, len(chosen))
+	}
+	clear(v.isExit)
+	clear(v.leaving)
+	for i := range chosen {
+		e := &chosen[i]
 		at := v.ix.instance[e.Instance]
 		x := exit{Exit: e, node: v.ix.node[e.Node], group: at.group, in: at.in}
 		if x.node != nil && e.Instance != "" && x.node.Instance != e.Instance {
@@ -256,18 +336,9 @@ func (v *tick) look() {
 		}
 		if x.node != nil {
 			v.leaving[x.node.Name] = true
-			x.has = v.ix.resident(x.node)
-			x.pods = x.has.pods
-			x.moved = len(x.pods) < v.planned[x.node.Name]
-			x.left = float64(len(x.pods)) / float64(max(len(x.pods), v.planned[x.node.Name], 1))
+			x.seat, x.planned = v.ix.seat(x.node.Name), v.outline.count(x.node.Name)
 		}
-		switch {
-		case x.done():
-		case x.in != nil && x.in.Parked() && v.plan.Record.Bake > 0:
-			v.parked = append(v.parked, x)
-		default:
-			v.exits = append(v.exits, x)
-		}
+		v.found = append(v.found, x)
 	}
 }
 
@@ -289,15 +360,7 @@ func (x *exit) done() bool {
 }
 
 // left counts the exits of a group that its desired capacity still counts.
-func (v *tick) left(group string) int {
-	n := 0
-	for i := range v.exits {
-		if v.exits[i].Group == group {
-			n++
-		}
-	}
-	return n
-}
+func (v *tick) left(group string) int { return v.lefts[group] }
 
 // prepare records, journals, suspends and marks. Nothing else happens before all of it is visible.
 func (v *tick) prepare() {

@@ -232,7 +232,8 @@ func (p *Plan) planPods(ix *index) []fleet.Finding {
 			p.Notes = append(p.Notes, fmt.Sprintf("instance %s never registered as a node: nothing to move, it is only closed", e.Instance))
 			continue
 		}
-		for _, pod := range ix.pods[e.Node] {
+		for _, t := range ix.on(e.Node) {
+			pod := t.Pod
 			if why := pod.Stays(); why != "" {
 				p.Stays = append(p.Stays, Stay{Pod: pod.Ref, Node: e.Node, Why: why})
 				continue

@@ -16,7 +16,8 @@ const patientGrace = 10 * time.Minute
 func advisories(ix *index, p *Plan) []fleet.Finding {
 	var out []fleet.Finding
 	for _, e := range p.Exits {
-		for _, pod := range ix.pods[e.Node] {
+		for _, t := range ix.on(e.Node) {
+			pod := t.Pod
 			switch {
 			case pod.Finished, pod.Mirror:
 			case pod.Owner.Kind == "DaemonSet":
@@ -67,17 +68,16 @@ func (ix *index) podAdvice(p *fleet.Pod) []fleet.Finding {
 // ones are gone. Labels that differ from node to node by nature are left out.
 func (v *tick) parity(g *fleet.Group) string {
 	var shared map[string]string
-	for i := range v.exits {
-		if n := v.exits[i].node; n != nil && v.exits[i].Group == g.Name {
-			shared = common(shared, n.Labels)
-		}
-	}
-	keys := slices.Sorted(maps.Keys(shared))
+	var keys []string
 	for i := range g.Instances {
 		in := &g.Instances[i]
 		n := v.ix.nodeOf[in.ID]
 		if v.isExit[in.ID] || n == nil || in.Launched.Before(g.Mark.At) || notArrived(g, in, n) != "" {
 			continue
+		}
+		if shared == nil {
+			shared = v.shared(g.Name)
+			keys = slices.Sorted(maps.Keys(shared))
 		}
 		for _, key := range keys {
 			if _, ok := n.Labels[key]; !ok && key != excludedLabel {
@@ -91,12 +91,22 @@ func (v *tick) parity(g *fleet.Group) string {
 // excludedLabel is the one label that drover itself puts on old nodes.
 const excludedLabel = "node.kubernetes.io/exclude-from-external-load-balancers"
 
-// common keeps the labels that both have with the same value; the first set is taken as it is.
-func common(shared, labels map[string]string) map[string]string {
-	out := map[string]string{}
-	for k, val := range labels {
-		if have, ok := shared[k]; shared == nil || ok && have == val {
-			out[k] = val
+// shared are the labels that all old nodes of a group have with the same value.
+func (v *tick) shared(group string) map[string]string {
+	var out map[string]string
+	for i := range v.exits {
+		n := v.exits[i].node
+		if n == nil || v.exits[i].Group != group {
+			continue
+		}
+		if out == nil {
+			out = map[string]string{}
+			maps.Copy(out, n.Labels)
+		}
+		for k, val := range out {
+			if n.Labels[k] != val {
+				delete(out, k)
+			}
 		}
 	}
 	return out

@@ -37,6 +37,7 @@ const maxTicks = 200_000
 func Preview(p Plan, s fleet.Snapshot) Forecast {
 	s = unstopped(s)
 	w := &preview{s: s, began: s.Now, plan: &p, grid: grid(len(p.Moves)), out: Forecast{Moves: map[string]int{}}}
+	w.out.Events = make([]Event, 0, len(p.Moves)+8*len(p.Exits))
 	w.keepIndex()
 	w.estimate()
 	w.out.Bound, w.out.Path = bound(&p, w.ix)
@@ -59,14 +60,9 @@ func unstopped(s fleet.Snapshot) fleet.Snapshot {
 
 // run ticks until the plan is done, or stands still for good.
 func (w *preview) run() {
-	o := outlineOf(w.plan)
-	var before *tick
+	v := &tick{plan: w.plan, outline: outlineOf(w.plan), quiet: true}
 	for range maxTicks {
-		v := tickOn(w.plan, w.index(), o)
-		v.quiet = true
-		if w.grid > 0 && before != nil {
-			v.moved, v.noRoom = true, before.noRoom // at the moment before; only nodes on their way out have more steps to take in it
-		}
+		v.renew(w.index())
 		step := v.next()
 		w.out.Peak = max(w.out.Peak, w.instances(w.plan))
 		if step.Diverged != "" {
@@ -77,29 +73,31 @@ func (w *preview) run() {
 		if step.Done {
 			return
 		}
-		progress, evicted, others := w.actAll(step.Actions)
-		if progress && (others || w.grid == 0) {
-			if evicted {
-				before = v
-			}
+		progress, others := w.actAll(step.Actions)
+		if progress && (others || w.grid == 0) { // else there is nothing more to do at this moment
+			v.moved = v.moved && w.grid > 0 // if there is, it is for nodes on their way out
 			continue
 		}
-		before = nil
-		if !w.wait() && !progress { // evictions alone leave nothing more to do at their moment
+		v.moved = false
+		if !w.wait() && !progress {
 			w.out.Stuck = Next(*w.plan, w.s).Holds
 			return
 		}
 	}
 }
 
-func (w *preview) actAll(actions []fleet.Action) (progress, evicted, others bool) {
+func (w *preview) actAll(actions []fleet.Action) (progress, others bool) {
 	for _, a := range actions {
 		progress = w.act(a) || progress
-		evicted = evicted || a.Verb == fleet.Evict
-		others = others || a.Verb != fleet.Evict
+		others = others || !lasting(a.Verb)
 	}
 	w.schedule()
-	return progress, evicted, others
+	return progress, others
+}
+
+// lasting tells whether nothing more can be done at the moment of an action because of it: what it begins takes time.
+func lasting(verb fleet.Verb) bool {
+	return verb == fleet.Evict || verb == fleet.Deregister || verb == fleet.Keep
 }
 
 // grid is to how many seconds moments are rounded up, so that a large fleet has not as many ticks as pods.
@@ -219,7 +217,7 @@ func (w *preview) underWay() {
 		case p.Terminating:
 			w.leave(p)
 		case p.Node != "" && !p.Ready && !p.Finished:
-			w.start(p)
+			w.start(&p)
 		}
 	}
 	for i := range w.s.Rotations {
@@ -323,8 +321,7 @@ func (w *preview) launch(group string) {
 	if len(g.Wants) > 0 {
 		in.Template = g.Wants[0]
 	}
-	g.Instances = append(g.Instances, in)
-	w.stale = true
+	w.addInstance(g, in)
 	w.after(w.boot[group], func() { w.arrive(group, in.ID) })
 }
 
@@ -363,8 +360,7 @@ func (w *preview) arrive(group, id string) {
 		node.Taints = slices.DeleteFunc(slices.Clone(model.Taints), func(t fleet.Taint) bool { return t.Key == fleet.TaintKey || t.StartUp() })
 		w.copyDaemons(model.Name, id)
 	}
-	w.s.Nodes = append(w.s.Nodes, node)
-	w.stale = true
+	w.addNode(node)
 	for _, tg := range g.Targets {
 		w.register(group, id, tg.ARN)
 	}
@@ -385,10 +381,10 @@ func relabel(labels map[string]string, n *fleet.Node) map[string]string {
 // copyDaemons gives a node the DaemonSet pods of another.
 func (w *preview) copyDaemons(from, to string) {
 	var copies []fleet.Pod
-	for _, p := range w.index().pods[from] {
-		if p.Owner.Kind == "DaemonSet" && !p.Terminating {
-			c := *p
-			c.Node, c.Ref.UID = to, fmt.Sprintf("%s-%s", p.Owner, to)
+	for _, t := range w.on(from) {
+		if t.Owner.Kind == "DaemonSet" && !t.Terminating {
+			c := *t.Pod
+			c.Node, c.Ref.UID = to, fmt.Sprintf("%s-%s", t.Owner, to)
 			copies = append(copies, c)
 		}
 	}
@@ -519,11 +515,18 @@ func late(p *fleet.Pod) bool { return p.Owner.Kind == "StatefulSet" }
 
 // leave lets a terminating pod go after its shutdown.
 func (w *preview) leave(p fleet.Pod) {
+	if uid := p.Ref.UID; !late(&p) || !recreated(&p) {
+		w.after(stop(&p), func() { w.drop(uid) })
+		return
+	}
+	w.recreate(p)
+}
+
+// recreate puts a new pod in the place of one when that is gone.
+func (w *preview) recreate(p fleet.Pod) {
 	w.after(stop(&p), func() {
 		w.drop(p.Ref.UID)
-		if recreated(&p) && late(&p) {
-			w.create(p)
-		}
+		w.create(p)
 	})
 }
 
@@ -551,19 +554,20 @@ func (w *preview) schedule() {
 		node, why := r.place(p)
 		if p.Unplaced = why; node != "" {
 			w.bind(p, node)
-			w.start(*p)
+			w.start(p)
 		}
 	}
 }
 
 // start lets a pod that has a node become Ready.
-func (w *preview) start(p fleet.Pod) {
+func (w *preview) start(p *fleet.Pod) {
 	took := w.begin[p.Owner]
 	if took == 0 {
 		took = defaultStart
 	}
+	uid := p.Ref.UID
 	w.after(took, func() {
-		if q := w.pod(p.Ref.UID); q != nil {
+		if q := w.pod(uid); q != nil {
 			w.edit(q, func() { q.Ready, q.ReadySince = true, w.s.Now })
 		}
 	})
@@ -571,13 +575,7 @@ func (w *preview) start(p fleet.Pod) {
 
 // bare is the room that the scheduler sees: nothing promised.
 func bare(ix *index) *room {
-	leaving := map[string]bool{}
-	for i := range ix.s.Nodes {
-		if ix.s.Nodes[i].Mark() != nil {
-			leaving[ix.s.Nodes[i].Name] = true
-		}
-	}
-	return unpromised(ix, leaving)
+	return unpromised(ix, func(n *fleet.Node) bool { return n.Mark() != nil })
 }
 
 // count brings the budgets' figures up to date, as the disruption controller would.
@@ -611,8 +609,8 @@ func (w *preview) deregister(a fleet.Action) {
 
 func (w *preview) remove(a fleet.Action) {
 	var gone []string
-	for _, p := range w.index().pods[a.Node] {
-		gone = append(gone, p.Ref.UID)
+	for _, t := range w.on(a.Node) {
+		gone = append(gone, t.Ref.UID)
 	}
 	for _, uid := range gone {
 		w.drop(uid)

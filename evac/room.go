@@ -46,28 +46,31 @@ type taken struct {
 
 // newRoom looks at every Ready node outside leaving, and takes off what is promised to pods on their way.
 func newRoom(ix *index, leaving map[string]bool) *room {
-	r := unpromised(ix, leaving)
+	r := unpromised(ix, func(n *fleet.Node) bool { return leaving[n.Name] })
 	r.promise(ix)
 	return r
 }
 
 // unpromised is the space that the scheduler sees.
-func unpromised(ix *index, leaving map[string]bool) *room {
+func unpromised(ix *index, leaving func(*fleet.Node) bool) *room {
 	r := &room{ix: ix, news: ix.company.blank(), moved: map[*fleet.Pod]bool{}}
 	byShape := map[string]*class{}
+	slots := make([]slot, 0, len(ix.s.Nodes))
 	for i := range ix.s.Nodes {
 		n := &ix.s.Nodes[i]
-		if !n.Ready || n.Cordoned || leaving[n.Name] {
+		if !n.Ready || n.Cordoned || leaving(n) {
 			continue
 		}
-		shape := ix.shape(n)
+		at := ix.seat(n.Name)
+		shape := at.shapeOf(n, ix.asked)
 		c := byShape[shape]
 		if c == nil {
 			c = &class{like: n}
 			byShape[shape] = c
 			r.classes = append(r.classes, c)
 		}
-		s := &slot{node: n, free: n.Room.Sub(ix.used[n.Name]), order: i}
+		slots = append(slots, slot{node: n, free: n.Room.Sub(at.used), order: i})
+		s := &slots[len(slots)-1]
 		c.slots = append(c.slots, s)
 		r.nodes++
 		r.sum(s.free, 1)
@@ -80,7 +83,10 @@ func unpromised(ix *index, leaving map[string]bool) *room {
 
 // roomier orders slots as the scheduler's default scoring would tend to: the most free CPU first.
 func roomier(a, b *slot) int {
-	return cmp.Or(cmp.Compare(b.free.CPU, a.free.CPU), cmp.Compare(a.order, b.order))
+	if a.free.CPU != b.free.CPU {
+		return cmp.Compare(b.free.CPU, a.free.CPU)
+	}
+	return a.order - b.order
 }
 
 func (r *room) sum(free fleet.Resources, sign int64) {
@@ -89,25 +95,25 @@ func (r *room) sum(free fleet.Resources, sign int64) {
 	r.total.Pods += sign * max(0, free.Pods)
 }
 
-// shape is what taints, labels that some pod asks for, and zone say of a node: nodes of one shape take the same pods.
-func (ix *index) shape(n *fleet.Node) string {
-	if s, ok := ix.shapes[n.Name]; ok {
-		return s
+// shapeOf is what taints, labels that some pod asks for, and zone say of a node: nodes of one shape take the same pods.
+func (at *seat) shapeOf(n *fleet.Node, asked []string) string {
+	if at.shape != "" {
+		return at.shape
 	}
 	var b strings.Builder
-	b.WriteString(n.Zone)
+	b.WriteString("zone " + n.Zone)
 	for _, t := range n.Taints {
 		if t.Effect != fleet.PreferNoSchedule {
 			b.WriteString("|" + t.Key + "=" + t.Value + ":" + t.Effect)
 		}
 	}
-	for _, k := range ix.asked {
+	for _, k := range asked {
 		if v, ok := n.Labels[k]; ok {
 			b.WriteString("|" + k + "=" + v)
 		}
 	}
-	ix.shapes[n.Name] = b.String()
-	return b.String()
+	at.shape = b.String()
+	return at.shape
 }
 
 // asks notes the node labels that a pod asks for.

@@ -11,23 +11,36 @@ import (
 // is the one that goes. No eviction is asked for, and the workload never has fewer Ready pods than it wants.
 
 // surges tells whether a pod leaves by the surge mover.
-func (v *tick) surges(p *fleet.Pod) bool {
-	if v.surging(p) {
+func (v *tick) surges(p *fleet.Pod, w *workload) bool {
+	if w == nil {
+		return false
+	}
+	if m := w.surge(); m != nil && m.Pod == p.Ref.UID {
 		return true
 	}
-	return !p.Finished && v.ix.unmissable(p) && v.ix.whyNoSurge(p) == ""
+	return !p.Finished && v.ix.onlyOne(p, w) && v.ix.whyNoSurge(p) == ""
 }
 
 // unmissable tells whether nobody else serves while the pod moves, or nobody may be missing.
-func (ix *index) unmissable(p *fleet.Pod) bool {
+func (ix *index) unmissable(p *fleet.Pod) bool { return ix.onlyOne(p, ix.workloads[p.Owner]) }
+
+// onlyOne is unmissable for whoever knows the pod's workload.
+func (ix *index) onlyOne(p *fleet.Pod, w *workload) bool {
 	if len(p.Budgets) > 1 || p.Owner.Kind == "" || p.Owner.Kind == "Job" || ix.stuck(p) {
 		return false
 	}
 	if len(p.Budgets) == 1 && ix.never(ix.budget[p.Budgets[0]]) {
 		return true
 	}
-	w := ix.workloads[p.Owner]
-	return w != nil && (w.replicas == 1 || w.declared != nil && w.declared.Surge != nil && w.declared.Surge.Replicas == 1)
+	return w != nil && (w.replicas == 1 || w.surge() != nil && w.surge().Replicas == 1)
+}
+
+// surge is what runs have noted of a replica more; nil when none was given.
+func (w *workload) surge() *fleet.SurgeMark {
+	if w.declared == nil {
+		return nil
+	}
+	return w.declared.Surge
 }
 
 // stuck tells whether a pod has not been Ready for so long that it is of no use to anybody.
@@ -57,12 +70,6 @@ func (ix *index) whyNoSurge(p *fleet.Pod) string {
 		return "its volume can be used by one node at a time"
 	}
 	return ""
-}
-
-// surging tells whether the pod is the one that its workload's surge is for.
-func (v *tick) surging(p *fleet.Pod) bool {
-	w := v.ix.workloads[p.Owner]
-	return w != nil && w.declared != nil && w.declared.Surge != nil && w.declared.Surge.Pod == p.Ref.UID
 }
 
 // surge takes the next step for a pod that leaves by the surge mover.
@@ -144,7 +151,7 @@ func (v *tick) unsurgeGone() {
 		if w.Surge == nil || w.Surge.Run != v.plan.Run {
 			continue
 		}
-		p := v.ix.byUID[w.Surge.Pod]
+		p := v.ix.pod(w.Surge.Pod)
 		switch {
 		case p == nil:
 			v.do(unsurge(w, fleet.PodRef{Namespace: w.Owner.Namespace, UID: w.Surge.Pod}, false, "the pod that it was for is gone"))

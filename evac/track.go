@@ -64,12 +64,6 @@ func (v *tick) track(d fleet.Departure, step Step) fleet.ExitProgress {
 	if n != nil && d.Instance != "" && n.Instance != d.Instance {
 		n = nil
 	}
-	planned := 0
-	for _, m := range v.plan.Moves {
-		if m.From == d.Node {
-			planned++
-		}
-	}
 	pods := v.ix.movable(n)
 	out.Pods = len(pods)
 	switch {
@@ -83,7 +77,7 @@ func (v *tick) track(d fleet.Departure, step Step) fleet.ExitProgress {
 		out.Phase = fleet.ExitGone
 	case len(pods) == 0:
 		out.Phase = fleet.ExitLeaving
-	case len(pods) < planned || begun(pods):
+	case len(pods) < v.outline.count(d.Node) || begun(pods):
 		out.Phase = fleet.ExitEmptying
 	default:
 		out.Phase = fleet.ExitWaiting

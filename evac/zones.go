@@ -1,84 +1,109 @@
 package evac
 
 import (
-	"fmt"
-	"maps"
 	"math"
 	"slices"
+	"strconv"
 
 	"drover.dev/fleet"
 )
 
 // balance is how a group's instances and exits lie over its zones.
 type balance struct {
-	zones []string
-	count map[string]int  // instances, those on their way out included: AWS counts them until they are closed
-	going map[string]int  // of these, on their way out of service
-	exits map[string]int  // and those that are to go later
-	soon  map[string]int  // of these, those that can be empty soon
+	zones []zone          // the group's
+	other []zone          // those that it has no more, with exits still
 	back  int             // desired capacity in the end
 	may   map[string]bool // what mayLose has said already
 	surge int
 }
 
-// scales is what one tick has weighed of its groups already. It holds as long as no further exit begins to leave.
-type scales struct {
-	begunThen int
-	balances  map[string]balance
-	workings  map[string]int
+// zone is one zone's part of a balance.
+type zone struct {
+	name  string
+	count int // instances, those on their way out included: AWS counts them until they are closed
+	going int // of these, on their way out of service
+	exits int // and those that are to go later
+	soon  int // of these, those that can be empty soon
 }
 
-func (v *tick) weigh() {
-	if v.balances == nil || v.begunThen != len(v.begun) {
-		v.scales = scales{begunThen: len(v.begun), balances: map[string]balance{}, workings: map[string]int{}}
-	}
+// weight is what a tick has to know of a group before it lets nodes of it go. Only an exit that begins to leave changes it; see begin.
+type weight struct {
+	back    int // desired capacity to return to
+	working int // nodes that serve it: those that stay and have arrived, and exits in service
+	need    int // of them
+	balance *balance
+	first   map[string]string // what zoneFirst says, by zone
 }
 
-func (v *tick) balance(g *fleet.Group) balance {
-	v.weigh()
-	if b, ok := v.balances[g.Name]; ok {
-		return b
+func (v *tick) weigh(g *fleet.Group) *weight {
+	if w := v.weights[g.Name]; w != nil {
+		return w
 	}
-	b := balance{
-		zones: g.Zones, count: byZone(g), going: map[string]int{}, exits: map[string]int{}, soon: map[string]int{}, back: reckon(g, v.left(g.Name)), surge: v.limit(g),
-		may: map[string]bool{},
-	}
-	for i := range v.exits {
-		x := &v.exits[i]
-		switch {
-		case x.Group != g.Name || x.in == nil:
-		case v.outOfService(x):
-			b.going[x.Zone]++
-		default:
-			b.exits[x.Zone]++
-			if !v.noRoom[x.Instance] {
-				b.soon[x.Zone]++
-			}
-		}
-	}
-	v.balances[g.Name] = b
-	return b
-}
-
-// working counts the nodes that serve a group: those that stay and have arrived, and exits in service.
-func (v *tick) working(g *fleet.Group) int {
-	v.weigh()
-	if n, ok := v.workings[g.Name]; ok {
-		return n
-	}
-	n := 0
+	back := v.backTo(g)
+	w := &weight{back: back, need: back, first: map[string]string{}}
 	for i := range g.Instances {
-		if in := &g.Instances[i]; !v.isExit[in.ID] && in.Counted() && notArrived(g, in, v.ix.nodeOf[in.ID]) == "" {
-			n++
+		in := &g.Instances[i]
+		if v.isExit[in.ID] || !in.Counted() {
+			continue
+		}
+		if v.lame(g, in) {
+			w.need--
+		}
+		if notArrived(g, in, v.ix.nodeOf[in.ID]) == "" {
+			w.working++
 		}
 	}
 	for i := range v.exits {
 		if x := &v.exits[i]; x.Group == g.Name && v.inService(x) {
-			n++
+			w.working++
 		}
 	}
-	v.workings[g.Name] = n
-	return n
+	v.weights[g.Name] = w
+	return w
+}
+
+// begin notes that an exit leaves service in this tick.
+func (v *tick) begin(e *exit) {
+	if w := v.weights[e.Group]; w != nil && !v.outOfService(e) {
+		if v.inService(e) {
+			w.working--
+		}
+		w.balance, w.first = nil, map[string]string{}
+	}
+	v.begun[e.Instance] = true
+}
+
+func (v *tick) balance(g *fleet.Group) *balance {
+	w := v.weigh(g)
+	if w.balance != nil {
+		return w.balance
+	}
+	b := &balance{back: w.back, surge: v.limit(g), may: map[string]bool{}}
+	count := byZone(g)
+	for _, name := range g.Zones {
+		b.zones = append(b.zones, zone{name: name, count: count[name]})
+	}
+	for i := range v.exits {
+		x := &v.exits[i]
+		if x.Group != g.Name || x.in == nil {
+			continue
+		}
+		z := b.zone(x.Zone)
+		if z == nil {
+			b.other = append(b.other, zone{name: x.Zone, count: count[x.Zone]})
+			z = b.zone(x.Zone)
+		}
+		if v.outOfService(x) {
+			z.going++
+			continue
+		}
+		z.exits++
+		if !v.noRoom[x.Instance] {
+			z.soon++
+		}
+	}
+	w.balance = b
+	return b
 }
 
 // mayLose tells whether a zone can lose an exit now without the zones ending uneven, whatever AWS does in a tie: it launches where there are
@@ -87,87 +112,102 @@ func (v *tick) working(g *fleet.Group) int {
 // A zone can take a launch as long as it has more exits than instances above its share: those exits bring it back to its share in the end.
 // A zone without too many gets the next launch itself, but that uses up an exit which ties may still need: its last one is kept until the
 // zones with too many have none to give.
-func (b balance) mayLose(zone string) bool {
-	may, known := b.may[zone]
+func (b *balance) mayLose(name string) bool {
+	may, known := b.may[name]
 	if !known {
-		may = b.lets(zone)
-		b.may[zone] = may
+		may = b.lets(b.zone(name))
+		b.may[name] = may
 	}
 	return may
 }
 
-func (b balance) lets(zone string) bool {
-	if b.leaving() >= foresight || b.hopeless() {
-		return b.fullest(zone)
+// zone finds the part of a zone; nil when neither instances nor exits are there.
+func (b *balance) zone(name string) *zone {
+	for _, zones := range [][]zone{b.zones, b.other} {
+		for i := range zones {
+			if zones[i].name == name {
+				return &zones[i]
+			}
+		}
 	}
-	if b.above(zone) == 0 && b.slack(zone) <= 1 {
-		for _, z := range b.zones {
-			if b.above(z) > 0 && b.slack(z) > 0 {
+	return nil
+}
+
+func (b *balance) lets(z *zone) bool {
+	if b.leaving() >= foresight || b.hopeless() {
+		return b.fullest(z)
+	}
+	if b.above(z) == 0 && b.slack(z) <= 1 {
+		for i := range b.zones {
+			if o := &b.zones[i]; b.above(o) > 0 && b.slack(o) > 0 {
 				return false
 			}
 		}
 	}
-	after := b.clone()
-	after.exits[zone]--
-	after.going[zone]++
-	return after.withstands(map[string]bool{})
+	return b.with(z, func(z *zone) { z.exits--; z.going++ }).withstands(map[string]bool{})
 }
 
 // moving tells whether machines are on their way out: what may go next is clearer when they are gone.
-func (b balance) moving() bool { return b.leaving() > 0 }
+func (b *balance) moving() bool { return b.leaving() > 0 }
 
 // share is the most instances that a zone may have in the end.
-func (b balance) share() int { return (b.back + len(b.zones) - 1) / len(b.zones) }
+func (b *balance) share() int { return (b.back + len(b.zones) - 1) / len(b.zones) }
 
-func (b balance) above(zone string) int { return max(0, b.count[zone]-b.going[zone]-b.share()) }
+func (b *balance) above(z *zone) int { return max(0, z.count-z.going-b.share()) }
 
 // slack is how many more launches a zone can take.
-func (b balance) slack(zone string) int { return b.exits[zone] - b.above(zone) }
+func (b *balance) slack(z *zone) int { return z.exits - b.above(z) }
 
-func (b balance) clone() balance {
-	b.count, b.going, b.exits = maps.Clone(b.count), maps.Clone(b.going), maps.Clone(b.exits)
-	return b
+// with is the balance after a change of one zone.
+func (b *balance) with(z *zone, change func(*zone)) *balance {
+	after := &balance{zones: slices.Clone(b.zones), other: slices.Clone(b.other), back: b.back, surge: b.surge}
+	change(after.zone(z.name))
+	return after
 }
 
 // foresight bounds how many machines on their way out are played through. Above it, the fullest zone goes first.
 const foresight = 6
 
 // leaving counts the machines on their way out.
-func (b balance) leaving() int {
+func (b *balance) leaving() int {
 	n := 0
-	for _, going := range b.going {
-		n += going
+	for _, zones := range [][]zone{b.zones, b.other} {
+		for i := range zones {
+			n += zones[i].going
+		}
 	}
 	return n
 }
 
 // hopeless tells whether some zone has fewer exits than it has instances too many: it ends above its share whatever goes next.
-func (b balance) hopeless() bool {
-	return slices.ContainsFunc(b.zones, func(z string) bool { return b.slack(z) < 0 })
+func (b *balance) hopeless() bool {
+	return slices.ContainsFunc(b.zones, func(z zone) bool { return b.slack(&z) < 0 })
 }
 
 // fullest tells whether no zone that can lose an exit soon has more instances than this one.
-func (b balance) fullest(zone string) bool {
-	return !slices.ContainsFunc(b.zones, func(z string) bool { return b.soon[z] > 0 && b.count[z]-b.going[z] > b.count[zone]-b.going[zone] })
+func (b *balance) fullest(z *zone) bool {
+	return !slices.ContainsFunc(b.zones, func(o zone) bool { return o.soon > 0 && o.count-o.going > z.count-z.going })
 }
 
 // withstands plays out every order of closings and every way in which ties may fall, and tells whether no zone gets a launch that it cannot
 // take. known holds what has been played out already.
-func (b balance) withstands(known map[string]bool) bool {
-	key := fmt.Sprint(b.count, b.going)
+func (b *balance) withstands(known map[string]bool) bool {
+	key := b.key()
 	if ok, seen := known[key]; seen {
 		return ok
 	}
 	known[key] = true
 	have, left, fewest := 0, 0, math.MaxInt
 	for _, z := range b.zones {
-		have += b.count[z]
-		left += b.exits[z] + b.going[z]
-		fewest = min(fewest, b.count[z])
+		have += z.count
+		left += z.exits + z.going
+		fewest = min(fewest, z.count)
 	}
 	launching := have < b.back+min(b.surge, left)
-	for _, z := range b.zones {
-		if b.going[z] > 0 && !b.closed(z).withstands(known) || launching && b.count[z] == fewest && !b.launched(z).copes(z, known) {
+	for i := range b.zones {
+		z := &b.zones[i]
+		if z.going > 0 && !b.with(z, func(z *zone) { z.count--; z.going-- }).withstands(known) ||
+			launching && z.count == fewest && !b.with(z, func(z *zone) { z.count++ }).copes(z.name, known) {
 			known[key] = false
 			return false
 		}
@@ -175,21 +215,17 @@ func (b balance) withstands(known map[string]bool) bool {
 	return true
 }
 
-func (b balance) copes(zone string, known map[string]bool) bool {
-	return b.slack(zone) >= 0 && b.withstands(known)
+// key tells one outcome from another: exits change only with the others.
+func (b *balance) key() string {
+	out := make([]byte, 0, 8*len(b.zones))
+	for _, z := range b.zones {
+		out = append(strconv.AppendInt(append(strconv.AppendInt(out, int64(z.count), 10), ' '), int64(z.going), 10), ' ')
+	}
+	return string(out)
 }
 
-func (b balance) closed(zone string) balance {
-	c := b.clone()
-	c.count[zone]--
-	c.going[zone]--
-	return c
-}
-
-func (b balance) launched(zone string) balance {
-	c := b.clone()
-	c.count[zone]++
-	return c
+func (b *balance) copes(name string, known map[string]bool) bool {
+	return b.slack(b.zone(name)) >= 0 && b.withstands(known)
 }
 
 func byZone(g *fleet.Group) map[string]int {

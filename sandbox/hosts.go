@@ -61,7 +61,8 @@ func (w *World) shape(in cloud.Instance) machine.Spec {
 		Labels: map[string]string{},
 	}
 	if in.Group != "" {
-		spec.Labels[GroupLabel] = in.Group
+		// Auto Scaling's name of a node group is longer than a label's value may be.
+		spec.Labels[GroupLabel] = cmp.Or(in.Tags["eks:nodegroup-name"], in.Group)
 	}
 	maps.Copy(spec.Labels, in.Labels)
 	for _, t := range in.Taints {
