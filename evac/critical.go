@@ -86,7 +86,7 @@ func (x *load) count(w *workload, sign int) {
 func (ix *index) measure(x *load) {
 	first := slices.MinFunc(x.owners, func(a, b part) int { return byOwner(a.of, b.of) })
 	x.sample = first.of.sample
-	x.width, x.each = ix.width(x.lane, x.sample), ix.each(x.sample)
+	x.width, x.each = ix.width(x.lane, x.sample), first.of.each(x.sample)
 }
 
 // takes is how long the lane takes at least.

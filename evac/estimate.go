@@ -13,6 +13,7 @@ const (
 	defaultStart = 15 * time.Second // pod bound to Ready
 	defaultStop  = 2 * time.Second  // SIGTERM to gone, beyond the preStop sleep
 	closeTime    = 5 * time.Second  // terminate called to instance out of its group
+	detachTime   = 10 * time.Second // pod gone to its volume off the node
 	believable   = 15 * time.Minute // longer than this, an observed start was an outage, not a start
 )
 
@@ -34,10 +35,14 @@ func (ix *index) boot(g *fleet.Group) time.Duration {
 
 // start is how long a pod of a workload takes until it is Ready: the median of what the fleet shows.
 func (ix *index) start(o fleet.Owner) time.Duration {
-	w := ix.workloads[o]
-	if w == nil {
-		return defaultStart
+	if w := ix.workloads[o]; w != nil {
+		return w.begins()
 	}
+	return defaultStart
+}
+
+// begins is start for whoever knows the workload.
+func (w *workload) begins() time.Duration {
 	if w.start == 0 {
 		var seen []time.Duration
 		for _, p := range w.pods {
@@ -53,10 +58,19 @@ func (ix *index) start(o fleet.Owner) time.Duration {
 // each is for how long one move occupies its lane: until the replacement is Ready. A StatefulSet pod keeps its name, so there the old one has
 // to be gone first.
 func (ix *index) each(p *fleet.Pod) time.Duration {
-	if late(p) {
-		return stop(p) + ix.start(p.Owner)
+	if w := ix.workloads[p.Owner]; w != nil {
+		return w.each(p)
 	}
-	return ix.start(p.Owner)
+	return occupies(p, defaultStart)
+}
+
+func (w *workload) each(p *fleet.Pod) time.Duration { return occupies(p, w.begins()) }
+
+func occupies(p *fleet.Pod, start time.Duration) time.Duration {
+	if late(p) {
+		return stop(p) + start
+	}
+	return start
 }
 
 // stop is how long a pod takes from its eviction until it is gone.

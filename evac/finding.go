@@ -13,6 +13,7 @@ var (
 	noJournal    = fleet.RuleOf("no-journal")
 	standby      = fleet.RuleOf("standby")
 	maxTooSmall  = fleet.RuleOf("max-too-small")
+	volumeZones  = fleet.RuleOf("volume-zones")
 	twoBudgets   = fleet.RuleOf("two-budgets")
 	noController = fleet.RuleOf("no-controller")
 	toleratesAll = fleet.RuleOf("tolerates-all")

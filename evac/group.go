@@ -87,12 +87,11 @@ func reckon(g *fleet.Group, left int) int {
 // welcome keeps cluster-autoscaler off the nodes that pods are about to move to, which look idle at first, and says which are awaited.
 func (v *tick) welcome(g *fleet.Group) {
 	arrived, coming := 0, 0
-	for i := range g.Instances {
-		in := &g.Instances[i]
-		if v.isExit[in.ID] || !in.Counted() {
+	for _, at := range v.staying(g) {
+		in, n := at.in, at.node
+		if !in.Counted() {
 			continue
 		}
-		n := v.ix.nodeOf[in.ID]
 		if n != nil && !n.HeldDown && v.left(g.Name) > 0 {
 			v.do(fleet.Action{Verb: fleet.Keep, Node: n.Name, Why: "is to receive pods: cluster-autoscaler must not take it for idle"})
 		}
@@ -159,12 +158,11 @@ func inUse(g *fleet.Group, arn, zone string) bool {
 
 // lame tells whether an instance that stays was of no use before the run began already: the run cannot be asked to have more working nodes
 // than there were.
-func (v *tick) lame(g *fleet.Group, in *fleet.Instance) bool {
-	if g.Mark == nil || v.isExit[in.ID] || !in.Counted() || in.Launched.IsZero() || !in.Launched.Before(g.Mark.At) {
+func (s stayer) lame(g *fleet.Group) bool {
+	if g.Mark == nil || !s.in.Counted() || s.in.Launched.IsZero() || !s.in.Launched.Before(g.Mark.At) {
 		return false
 	}
-	n := v.ix.nodeOf[in.ID]
-	return n == nil || !n.Ready && n.Changed.Before(g.Mark.At)
+	return s.node == nil || !s.node.Ready && s.node.Changed.Before(g.Mark.At)
 }
 
 // finish puts back what the run changed, and waits for the last pods. The journal goes last: while it is there, somebody can go on.

@@ -19,6 +19,7 @@ type index struct {
 	instance  map[string]place
 	built     int                   // how often these were found
 	seats     map[string]*seat      // by node name
+	beside    []*seat               // the same, in the snapshot's order of nodes
 	byUID     map[string]*fleet.Pod // nil until somebody asks; see pod
 	budget    map[string]*fleet.Budget
 	healthy   map[string]int            // pods of a budget that are Ready and stay, by our own count: the API server's may be a moment old
@@ -174,6 +175,7 @@ func (ix *index) machines() {
 		ix.instance, ix.boots = make(map[string]place, len(ix.s.Nodes)), map[string]time.Duration{}
 	}
 	ix.built++
+	ix.beside = ix.beside[:0]
 	clear(ix.node)
 	clear(ix.nodeOf)
 	clear(ix.instance)
@@ -192,6 +194,7 @@ func (ix *index) machines() {
 func (ix *index) addNode(n *fleet.Node) {
 	ix.built++
 	ix.node[n.Name] = n
+	ix.beside = append(ix.beside, ix.seat(n.Name))
 	if n.Instance != "" {
 		ix.nodeOf[n.Instance] = n
 	}

@@ -28,6 +28,13 @@ func (w *preview) nodeOf(instance string) *fleet.Node {
 	return w.index().nodeOf[instance]
 }
 
+func (w *preview) node(name string) *fleet.Node {
+	if w.ix == nil {
+		return w.s.Node(name)
+	}
+	return w.index().node[name]
+}
+
 // on lists the pods of a node; nodes and instances that came or went do not matter to it.
 func (w *preview) on(node string) []tenant {
 	if w.ix == nil {

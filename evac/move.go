@@ -308,7 +308,7 @@ func (v *tick) listAhead(d *door, all []*exit) {
 			if e.group != nil && x.takes() > v.ix.turn(e.group) {
 				v.noRoom[e.Instance] = true // nobody is to wait for a node that will be empty late
 			}
-			if !d.open[e] && v.mayNot(r.pods[i]) == "" && !v.surges(r.pods[i], s.of) {
+			if !d.open[e] && v.mayNot(e, r.pods[i]) == "" && !v.surges(r.pods[i], s.of) {
 				x.ahead = append(x.ahead, leaver{e, r.pods[i], x})
 			}
 		}
@@ -349,9 +349,8 @@ func (v *tick) capacityComing() bool {
 		if g.Mark == nil || v.wanted(g) > counted(g) {
 			return true
 		}
-		for j := range g.Instances {
-			in := &g.Instances[j]
-			if !v.isExit[in.ID] && in.Counted() && !v.lame(g, in) && notArrived(g, in, v.ix.nodeOf[in.ID]) != "" {
+		for _, at := range v.staying(g) {
+			if at.in.Counted() && !at.lame(g) && notArrived(g, at.in, at.node) != "" {
 				return true
 			}
 		}
@@ -367,7 +366,7 @@ func (v *tick) evictions(e *exit, d *door) {
 			v.hold("pod "+p.Ref.String(), "is shutting down on %s, has %s for it", e.Name(), p.Grace)
 			continue
 		}
-		if why := v.mayNot(p); why != "" {
+		if why := v.mayNot(e, p); why != "" {
 			v.hold("pod "+p.Ref.String(), "stays on %s: %s", e.Name(), why)
 			continue
 		}
@@ -391,11 +390,11 @@ func (v *tick) evictions(e *exit, d *door) {
 
 // mayNot says why a pod is not to be evicted at all now: it came after the plan was made and would have been a problem then, or its eviction
 // was refused a moment ago.
-func (v *tick) mayNot(p *fleet.Pod) string {
+func (v *tick) mayNot(e *exit, p *fleet.Pod) string {
 	if p.Refused != "" {
 		return p.Refused
 	}
-	if p.Finished || v.outline.moves(p) {
+	if p.Finished || e.planned.has(p) {
 		return ""
 	}
 	if found := podFindings(v.ix, p, v.plan.taint(), v.plan.Force); len(found) > 0 {

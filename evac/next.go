@@ -106,17 +106,18 @@ type tick struct {
 	plan    *Plan
 	s       *fleet.Snapshot
 	ix      *index
-	isExit  map[string]bool // instances of the plan's exits
-	leaving map[string]bool // their nodes
-	exits   []exit          // exits not done yet
-	parked  []exit          // exits in Standby, kept there until the run is sure
-	canary  string          // instance that alone may go now; "" when all may
-	emptied map[string]bool // exits of managed groups that only wait for the rest of their group, by instance
-	noRoom  map[string]bool // exits that will not be empty soon, for want of room or because a slow lane is on them, by instance
-	begun   map[string]bool // exits that begin to leave service in this tick, by instance
-	quiet   bool            // nobody reads the holds
-	moved   bool            // whoever may move now has been told so
-	found   []exit          // all exits of the plan, where they were when built was the index's
+	isExit  map[string]bool     // instances of the plan's exits
+	leaving map[string]bool     // their nodes
+	exits   []exit              // exits not done yet
+	parked  []exit              // exits in Standby, kept there until the run is sure
+	canary  string              // instance that alone may go now; "" when all may
+	emptied map[string]bool     // exits of managed groups that only wait for the rest of their group, by instance
+	noRoom  map[string]bool     // exits that will not be empty soon, for want of room or because a slow lane is on them, by instance
+	begun   map[string]bool     // exits that begin to leave service in this tick, by instance
+	quiet   bool                // nobody reads the holds
+	moved   bool                // whoever may move now has been told so
+	found   []exit              // all exits of the plan, where they were when built was the index's
+	stayers map[string][]stayer // by group, as far as asked for; see staying
 	foundIn *index
 	built   int
 	surged  map[fleet.Owner]bool // workloads that get a replica more in this tick
@@ -133,10 +134,31 @@ type tick struct {
 // outline is a plan's moves by node.
 type outline map[string]*sheet
 
-// sheet is the moves from one node.
+// sheet is the moves from one node; nil for none.
 type sheet struct {
 	moves []Move
 	uids  map[string]bool // nil until somebody asks
+}
+
+func (s *sheet) count() int {
+	if s == nil {
+		return 0
+	}
+	return len(s.moves)
+}
+
+// has tells whether a pod is among the moves.
+func (s *sheet) has(p *fleet.Pod) bool {
+	if s == nil {
+		return false
+	}
+	if s.uids == nil {
+		s.uids = make(map[string]bool, len(s.moves))
+		for _, m := range s.moves {
+			s.uids[m.Pod.UID] = true
+		}
+	}
+	return s.uids[p.Ref.UID]
 }
 
 func outlineOf(p *Plan) outline {
@@ -155,29 +177,6 @@ func outlineOf(p *Plan) outline {
 	return o
 }
 
-// count is how many pods the plan moves from a node.
-func (o outline) count(node string) int {
-	if s := o[node]; s != nil {
-		return len(s.moves)
-	}
-	return 0
-}
-
-// moves tells whether the plan moves a pod.
-func (o outline) moves(p *fleet.Pod) bool {
-	s := o[p.Node]
-	if s == nil {
-		return false
-	}
-	if s.uids == nil {
-		s.uids = make(map[string]bool, len(s.moves))
-		for _, m := range s.moves {
-			s.uids[m.Pod.UID] = true
-		}
-	}
-	return s.uids[p.Ref.UID]
-}
-
 // exit is an Exit with what the snapshot shows of it.
 type exit struct {
 	*Exit
@@ -185,7 +184,7 @@ type exit struct {
 	group   *fleet.Group
 	in      *fleet.Instance
 	seat    *seat        // nil without a node
-	planned int          // pods that were to move
+	planned *sheet       // what was to move
 	pods    []*fleet.Pod // those that have to move and have not left, terminating ones included
 	has     *resident    // the same, with what they need; nil without a node
 	left    float64      // share of its planned pods that has not left
@@ -240,9 +239,9 @@ func (v *tick) circles(g *fleet.Group) string {
 	if g.Mark == nil || g.Managed != nil {
 		return ""
 	}
-	for i := range g.Instances {
-		in := &g.Instances[i]
-		if v.isExit[in.ID] || in.Launched.IsZero() || in.Launched.Before(g.Mark.At) || in.Lifecycle != fleet.InService {
+	for _, at := range v.staying(g) {
+		in := at.in
+		if in.Launched.IsZero() || in.Launched.Before(g.Mark.At) || in.Lifecycle != fleet.InService {
 			continue
 		}
 		if why := g.Outdated(in); why != "" {
@@ -264,7 +263,7 @@ func (v *tick) twice() string {
 			continue
 		}
 		for _, p := range v.exits[i].pods {
-			if p.Created.After(closed) && !v.outline.moves(p) && !p.Finished && p.Owner.Kind != "" && !p.Tolerates(v.plan.taint()) {
+			if p.Created.After(closed) && !v.exits[i].planned.has(p) && !p.Finished && p.Owner.Kind != "" && !p.Tolerates(v.plan.taint()) {
 				return fmt.Sprintf("pod %s came to node %s after the node was closed to pods: it would move twice; who placed it there?", p.Ref, v.exits[i].Name())
 			}
 		}
@@ -299,7 +298,7 @@ func (v *tick) look() {
 		if x.node != nil {
 			x.has = v.ix.resident(x.node, x.seat)
 			x.pods = x.has.pods
-			x.left = float64(len(x.pods)) / float64(max(len(x.pods), x.planned, 1))
+			x.left = float64(len(x.pods)) / float64(max(len(x.pods), x.planned.count(), 1))
 		}
 		switch {
 		case x.done():
@@ -321,6 +320,7 @@ func (v *tick) locate() {
 	}
 	clear(v.isExit)
 	clear(v.leaving)
+	v.stayers = map[string][]stayer{}
 	for i := range chosen {
 		e := &chosen[i]
 		at := v.ix.instance[e.Instance]
@@ -336,10 +336,31 @@ func (v *tick) locate() {
 		}
 		if x.node != nil {
 			v.leaving[x.node.Name] = true
-			x.seat, x.planned = v.ix.seat(x.node.Name), v.outline.count(x.node.Name)
+			x.seat, x.planned = v.ix.seat(x.node.Name), v.outline[x.node.Name]
 		}
 		v.found = append(v.found, x)
 	}
+}
+
+// stayer is an instance of a group that is no exit, with its node: nil when it has none.
+type stayer struct {
+	in   *fleet.Instance
+	node *fleet.Node
+}
+
+// staying are the instances of a group that are no exits.
+func (v *tick) staying(g *fleet.Group) []stayer {
+	out, known := v.stayers[g.Name]
+	if known {
+		return out
+	}
+	for i := range g.Instances {
+		if in := &g.Instances[i]; !v.isExit[in.ID] {
+			out = append(out, stayer{in, v.ix.nodeOf[in.ID]})
+		}
+	}
+	v.stayers[g.Name] = out
+	return out
 }
 
 // chosen are the plan's exits. On the way back it is the surplus of now: an instance that was being launched when the plan was made is part of

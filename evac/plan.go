@@ -114,6 +114,7 @@ func Make(s *fleet.Snapshot, groups []string, departures []fleet.Departure, o Op
 	p.Exits = orderExits(ix, departures)
 	findings = append(findings, p.planPods(ix)...)
 	findings = append(findings, otherRuns(ix, &p)...)
+	findings = append(findings, tooFewZones(ix, &p)...)
 	findings = append(findings, advisories(ix, &p)...)
 	if len(groups) > 0 {
 		p.Record = newRecord(s, &p, o)
@@ -243,6 +244,32 @@ func (p *Plan) planPods(ix *index) []fleet.Finding {
 		}
 	}
 	return dedupe(findings)
+}
+
+// tooFewZones finds groups whose surge does not reach every zone that a volume needs a new node in. Where a group has one zone, every node is there.
+func tooFewZones(ix *index, p *Plan) []fleet.Finding {
+	need, exits := map[string]map[string]bool{}, map[string]int{}
+	for _, e := range p.Exits {
+		exits[e.Group]++
+		for _, pod := range ix.on(e.Node) {
+			if need[e.Group] == nil {
+				need[e.Group] = map[string]bool{}
+			}
+			if pod.Stays() == "" && !pod.Finished && len(pod.VolumeZones) > 0 {
+				need[e.Group][e.Zone] = true
+			}
+		}
+	}
+	var out []fleet.Finding
+	for _, gp := range p.Groups {
+		g := ix.s.Group(gp.Name)
+		if n := len(need[gp.Name]); g == nil || gp.Managed || len(g.Zones) < 2 || n == 0 || gp.Surge >= min(len(g.Zones), exits[gp.Name]) {
+			continue
+		}
+		out = append(out, finding(volumeZones, "group "+gp.Name, "surge %d, and pods have volumes in %s of its %d: AWS chooses where new nodes go, and may never choose a volume's zone", gp.Surge, plural(len(need[gp.Name]), "zone", "zones"), len(g.Zones)).
+			next("use --surge %d", min(len(g.Zones), exits[gp.Name])))
+	}
+	return out
 }
 
 // remark is what is worth knowing about a pod's move; usually nothing.

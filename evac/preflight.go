@@ -69,10 +69,9 @@ func (ix *index) podAdvice(p *fleet.Pod) []fleet.Finding {
 func (v *tick) parity(g *fleet.Group) string {
 	var shared map[string]string
 	var keys []string
-	for i := range g.Instances {
-		in := &g.Instances[i]
-		n := v.ix.nodeOf[in.ID]
-		if v.isExit[in.ID] || n == nil || in.Launched.Before(g.Mark.At) || notArrived(g, in, n) != "" {
+	for _, at := range v.staying(g) {
+		in, n := at.in, at.node
+		if n == nil || in.Launched.Before(g.Mark.At) || notArrived(g, in, n) != "" {
 			continue
 		}
 		if shared == nil {

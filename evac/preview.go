@@ -515,11 +515,28 @@ func late(p *fleet.Pod) bool { return p.Owner.Kind == "StatefulSet" }
 
 // leave lets a terminating pod go after its shutdown.
 func (w *preview) leave(p fleet.Pod) {
+	if p.OwnDisk {
+		w.after(stop(&p)+detachTime, func() { w.detach(p.Node) })
+	}
 	if uid := p.Ref.UID; !late(&p) || !recreated(&p) {
 		w.after(stop(&p), func() { w.drop(uid) })
 		return
 	}
 	w.recreate(p)
+}
+
+// detach takes its volumes off a node that no pod needs them on any more.
+func (w *preview) detach(node string) {
+	n := w.node(node)
+	if n == nil || len(n.Volumes) == 0 {
+		return
+	}
+	for _, t := range w.on(node) {
+		if t.OwnDisk && !t.Finished {
+			return
+		}
+	}
+	n.Volumes = nil
 }
 
 // recreate puts a new pod in the place of one when that is gone.

@@ -61,7 +61,7 @@ func unpromised(ix *index, leaving func(*fleet.Node) bool) *room {
 		if !n.Ready || n.Cordoned || leaving(n) {
 			continue
 		}
-		at := ix.seat(n.Name)
+		at := ix.beside[i]
 		shape := at.shapeOf(n, ix.asked)
 		c := byShape[shape]
 		if c == nil {

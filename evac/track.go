@@ -77,7 +77,7 @@ func (v *tick) track(d fleet.Departure, step Step) fleet.ExitProgress {
 		out.Phase = fleet.ExitGone
 	case len(pods) == 0:
 		out.Phase = fleet.ExitLeaving
-	case len(pods) < v.outline.count(d.Node) || begun(pods):
+	case len(pods) < v.outline[d.Node].count() || begun(pods):
 		out.Phase = fleet.ExitEmptying
 	default:
 		out.Phase = fleet.ExitWaiting

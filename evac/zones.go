@@ -41,15 +41,11 @@ func (v *tick) weigh(g *fleet.Group) *weight {
 	}
 	back := v.backTo(g)
 	w := &weight{back: back, need: back, first: map[string]string{}}
-	for i := range g.Instances {
-		in := &g.Instances[i]
-		if v.isExit[in.ID] || !in.Counted() {
-			continue
-		}
-		if v.lame(g, in) {
+	for _, at := range v.staying(g) {
+		if at.lame(g) {
 			w.need--
 		}
-		if notArrived(g, in, v.ix.nodeOf[in.ID]) == "" {
+		if at.in.Counted() && notArrived(g, at.in, at.node) == "" {
 			w.working++
 		}
 	}
@@ -68,7 +64,10 @@ func (v *tick) begin(e *exit) {
 		if v.inService(e) {
 			w.working--
 		}
-		w.balance, w.first = nil, map[string]string{}
+		if w.balance != nil {
+			w.balance.leave(e.Zone, !v.noRoom[e.Instance])
+		}
+		clear(w.first)
 	}
 	v.begun[e.Instance] = true
 }
@@ -104,6 +103,17 @@ func (v *tick) balance(g *fleet.Group) *balance {
 	}
 	w.balance = b
 	return b
+}
+
+// leave takes an exit out of service; soon tells whether it was one that could be empty soon.
+func (b *balance) leave(name string, soon bool) {
+	z := b.zone(name)
+	z.exits--
+	z.going++
+	if soon {
+		z.soon--
+	}
+	clear(b.may)
 }
 
 // mayLose tells whether a zone can lose an exit now without the zones ending uneven, whatever AWS does in a tie: it launches where there are

@@ -14,6 +14,7 @@ var Rules = []Rule{
 	{"no-journal", "yes", "The cluster cannot hold the record of a run."},
 	{"standby", "yes", "An instance is in Standby, which is somebody's intention that drover does not know."},
 	{"max-too-small", "yes", "The group's maximum leaves no room for the surge."},
+	{"volume-zones", "yes", "The surge is smaller than the number of zones in which pods have volumes: AWS chooses where the new nodes go, and may never choose a volume's zone."},
 	{"two-budgets", "yes", "Several PodDisruptionBudgets cover one pod; the eviction API always refuses those."},
 	{"no-controller", "yes", "Nobody recreates the pod once it is evicted."},
 	{"tolerates-all", "yes", "The pod tolerates drover's taint, so it could come back to a node that is leaving."},
