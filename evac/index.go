@@ -11,7 +11,7 @@ import (
 )
 
 // index is a snapshot made ready for questions. It is built once per tick; its pointers are into the snapshot. Preview, whose ticks follow each
-// other by the thousand, keeps one index and tells it of every change instead (add, remove, changed, machines); the answers are the same.
+// other by the thousand, keeps one index and tells it of every change instead (add, settle, remove, changed, machines); the answers are the same.
 type index struct {
 	s         *fleet.Snapshot
 	node      map[string]*fleet.Node

@@ -173,7 +173,10 @@ func (w *preview) drop(uid string) {
 
 // keepIndex builds the index that is told of every change, with places for the pods that will come before others have gone.
 func (w *preview) keepIndex() {
-	more := len(w.s.Pods)/4 + 32*len(w.plan.Exits)
+	more := len(w.s.Pods)/4 + 32
+	for _, gp := range w.plan.Groups {
+		more += 32 * gp.Surge // for the DaemonSets' pods on new nodes
+	}
 	w.s.Pods = append(make([]fleet.Pod, 0, len(w.s.Pods)+more), w.s.Pods...)
 	w.ix = newIndex(&w.s)
 }

@@ -67,6 +67,7 @@ func (v *tick) next() Step {
 		v.hold(v.subject(), "%s; nothing moves until it is good again", v.unhealthy())
 	} else if !v.moved {
 		v.moved = v.move()
+		v.reweigh()
 	}
 	v.release()
 	if len(v.out.Actions) == 0 && len(v.exits) == 0 && v.baked() {

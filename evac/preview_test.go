@@ -3,6 +3,8 @@ package evac
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,4 +91,129 @@ func same(t *testing.T, got, want []Event) {
 			t.Fatalf("action %d: with an index\n%s\nwithout\n%s", i, g, w)
 		}
 	}
+}
+
+// The index that is told of every change knows what one made anew would: at any moment of a run.
+func TestKeptIndexKnowsTheSame(t *testing.T) {
+	for seed := range uint64(12) {
+		w := town{nodes: 10, groups: 2, workloads: 12, pods: 90, zones: 3, boot: 90 * time.Second, drain: 30 * time.Second, odd: true}
+		s := w.build(seed)
+		p := w.plan(&s, Surge{Count: 2})
+		for part := range time.Duration(8) {
+			kept := &preview{s: s.Clone(), began: s.Now, plan: &p, out: Forecast{Moves: map[string]int{}}}
+			kept.keepIndex()
+			kept.estimate()
+			kept.count()
+			for o := range kept.begin {
+				kept.begin[o] = 7 * time.Minute // slower than ever seen, and than patience
+			}
+			knows(&p, kept.index()) // so that all there is to keep is kept
+			kept.until(p.Forecast.Took * part / 8)
+			if got, want := knows(&p, kept.index()), knows(&p, newIndex(&kept.s)); got != want {
+				t.Fatalf("seed %d, after %d/8: kept\n%s\nanew\n%s", seed, part, got, want)
+			}
+		}
+	}
+}
+
+// knows prints what an index knows of nodes, workloads and lanes.
+func knows(p *Plan, ix *index) string {
+	var out []string
+	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	for i := range ix.s.Nodes {
+		n := &ix.s.Nodes[i]
+		r := ix.resident(n, ix.seat(n.Name))
+		names := ""
+		for _, pod := range r.pods {
+			names += " " + pod.Ref.Name
+		}
+		say("node %s is at %p, of %p, uses %v, shape %q, needs %v for %d, has%s", n.Name, ix.node[n.Name], ix.instance[n.Instance].in, ix.beside[i].used, ix.beside[i].shapeOf(n, ix.asked), r.need, len(r.homeless), names)
+	}
+	for _, w := range ix.workloads {
+		say("%s wants %d: %d ready, %d alive, %d stuck, %d warming, starts in %s; short %v", w.owner, w.replicas, w.ready, w.alive, w.stuck, w.warming, w.begins(), ix.short[w])
+	}
+	v := &tick{plan: p, outline: outlineOf(p)}
+	v.renew(ix)
+	v.look()
+	var all []*exit
+	for i := range v.exits {
+		if len(v.exits[i].pods) > 0 {
+			all = append(all, &v.exits[i])
+		}
+	}
+	for _, x := range v.loads(all) {
+		say("%s, each %s, for one %s", x, x.each, x.sample.Ref)
+	}
+	slices.Sort(out)
+	return strings.Join(out, "\n")
+}
+
+// Where moments are rounded up, whoever may move is told once a moment: the run still ends, moves every pod once, and is no faster than it can be.
+func TestCoarseMoments(t *testing.T) {
+	for seed := range uint64(20) {
+		w := town{nodes: 9, groups: 1 + int(seed%2), workloads: 10, pods: 70, zones: 1 + int(seed%3), boot: 90 * time.Second, drain: 30 * time.Second, odd: true}
+		s := w.build(seed)
+		p := w.plan(&s, Surge{Count: 3})
+		coarse := &preview{s: s.Clone(), began: s.Now, plan: &p, grid: 10 * time.Second, out: Forecast{Moves: map[string]int{}}}
+		coarse.keepIndex()
+		coarse.estimate()
+		coarse.count()
+		coarse.underWay()
+		coarse.run()
+		if len(coarse.out.Stuck) > 0 {
+			t.Fatalf("seed %d: comes to a stand: %v", seed, coarse.out.Stuck)
+		}
+		moved := map[string]int{}
+		for _, e := range coarse.out.Events {
+			if e.Action.Verb == fleet.Evict || e.Action.Verb == fleet.Unsurge {
+				moved[e.Action.Pod.UID]++
+			}
+		}
+		for _, m := range p.Moves {
+			if moved[m.Pod.UID] != 1 {
+				t.Errorf("seed %d: pod %s moved %d times", seed, m.Pod, moved[m.Pod.UID])
+			}
+		}
+		if took := coarse.s.Now.Sub(coarse.began); took < p.Forecast.Bound || took > p.Forecast.Took*3/2 {
+			t.Errorf("seed %d: took %s, finely %s, at least %s", seed, took, p.Forecast.Took, p.Forecast.Bound)
+		}
+	}
+}
+
+// What a tick has weighed of a group is corrected when an exit begins to leave; weighed anew it is the same.
+func TestWeightsAreKept(t *testing.T) {
+	for seed := range uint64(10) {
+		w := town{nodes: 12, groups: 2, workloads: 8, pods: 50, zones: 3, boot: 90 * time.Second, drain: 30 * time.Second}
+		s := w.build(seed)
+		p := w.plan(&s, Surge{Count: 3})
+		at := &preview{s: s.Clone(), began: s.Now, plan: &p, out: Forecast{Moves: map[string]int{}}}
+		at.keepIndex()
+		at.estimate()
+		at.count()
+		at.until(p.Forecast.Took / 2)
+		v := newTick(&p, &at.s)
+		v.look()
+		for i := range v.exits {
+			e := &v.exits[i]
+			if v.noRoom[e.Instance] = i%2 == 1; v.noRoom[e.Instance] {
+				v.reweigh()
+			}
+			weighed(v, e.group)
+			v.begin(e)
+			got := weighed(v, e.group)
+			v.weights = map[string]*weight{}
+			if want := weighed(v, e.group); got != want {
+				t.Fatalf("seed %d, %s leaves: kept %s, anew %s", seed, e.Name(), got, want)
+			}
+		}
+	}
+}
+
+func weighed(v *tick, g *fleet.Group) string {
+	b, w := v.balance(g), v.weigh(g)
+	out := fmt.Sprint(w.back, w.need, w.working, b.zones)
+	for _, z := range g.Zones {
+		out += fmt.Sprint(" ", b.mayLose(z))
+	}
+	return out
 }

@@ -44,6 +44,7 @@ func play(t *testing.T, w *preview, p Plan, stop func(Step) bool) bool {
 		if step.Diverged != "" {
 			t.Fatal(step.Diverged)
 		}
+		w.out.Exceptions = step.Since(w.out.Exceptions)
 		if step.Done {
 			return true
 		}
@@ -116,8 +117,11 @@ func TestTakingBackRestoresExactly(t *testing.T) {
 				}
 			}
 			takeBack(t, w)
-			// Taken back between a closing and the launch that would even it out, the zones stay uneven, and AZRebalance off.
+			// Taken back between a closing and the launch that would even it out, the zones stay uneven, and AZRebalance off: that is told.
 			if g := &w.s.Groups[0]; lopsided(g) && g.IsSuspended(fleet.AZRebalance) {
+				if told := fmt.Sprint(w.out.Exceptions); !strings.Contains(told, "group web: AZRebalance stays suspended: the zones are uneven now ("+zones(g)+")") {
+					t.Errorf("AZRebalance stays suspended, and of the exceptions none says so: %s", told)
+				}
 				g.Suspended = nil
 			}
 			if g := w.s.Groups[0]; len(g.Instances) != 6 {

@@ -26,7 +26,8 @@ type zone struct {
 	soon  int // of these, those that can be empty soon
 }
 
-// weight is what a tick has to know of a group before it lets nodes of it go. Only an exit that begins to leave changes it; see begin.
+// weight is what a tick has to know of a group before it lets nodes of it go. An exit that begins to leave changes it, and who has no room; see begin
+// and reweigh.
 type weight struct {
 	back    int // desired capacity to return to
 	working int // nodes that serve it: those that stay and have arrived, and exits in service
@@ -56,6 +57,14 @@ func (v *tick) weigh(g *fleet.Group) *weight {
 	}
 	v.weights[g.Name] = w
 	return w
+}
+
+// reweigh forgets the balances: who has no room counts in them.
+func (v *tick) reweigh() {
+	for _, w := range v.weights {
+		w.balance = nil
+		clear(w.first)
+	}
 }
 
 // begin notes that an exit leaves service in this tick.
@@ -154,7 +163,10 @@ func (b *balance) lets(z *zone) bool {
 			}
 		}
 	}
-	return b.with(z, func(z *zone) { z.exits--; z.going++ }).withstands(map[string]bool{})
+	z.exits, z.going = z.exits-1, z.going+1
+	may := b.withstands(map[string]bool{})
+	z.exits, z.going = z.exits+1, z.going-1
+	return may
 }
 
 // moving tells whether machines are on their way out: what may go next is clearer when they are gone.
@@ -167,13 +179,6 @@ func (b *balance) above(z *zone) int { return max(0, z.count-z.going-b.share()) 
 
 // slack is how many more launches a zone can take.
 func (b *balance) slack(z *zone) int { return z.exits - b.above(z) }
-
-// with is the balance after a change of one zone.
-func (b *balance) with(z *zone, change func(*zone)) *balance {
-	after := &balance{zones: slices.Clone(b.zones), other: slices.Clone(b.other), back: b.back, surge: b.surge}
-	change(after.zone(z.name))
-	return after
-}
 
 // foresight bounds how many machines on their way out are played through. Above it, the fullest zone goes first.
 const foresight = 6
@@ -216,13 +221,28 @@ func (b *balance) withstands(known map[string]bool) bool {
 	launching := have < b.back+min(b.surge, left)
 	for i := range b.zones {
 		z := &b.zones[i]
-		if z.going > 0 && !b.with(z, func(z *zone) { z.count--; z.going-- }).withstands(known) ||
-			launching && z.count == fewest && !b.with(z, func(z *zone) { z.count++ }).copes(z.name, known) {
+		if z.going > 0 && !b.closed(z, known) || launching && z.count == fewest && !b.launched(z, known) {
 			known[key] = false
 			return false
 		}
 	}
 	return true
+}
+
+// closed tells whether the balance withstands all that may follow when a machine of a zone is closed next.
+func (b *balance) closed(z *zone, known map[string]bool) bool {
+	z.count, z.going = z.count-1, z.going-1
+	ok := b.withstands(known)
+	z.count, z.going = z.count+1, z.going+1
+	return ok
+}
+
+// launched tells the same of a launch in a zone.
+func (b *balance) launched(z *zone, known map[string]bool) bool {
+	z.count++
+	ok := b.slack(z) >= 0 && b.withstands(known)
+	z.count--
+	return ok
 }
 
 // key tells one outcome from another: exits change only with the others.
@@ -232,10 +252,6 @@ func (b *balance) key() string {
 		out = append(strconv.AppendInt(append(strconv.AppendInt(out, int64(z.count), 10), ' '), int64(z.going), 10), ' ')
 	}
 	return string(out)
-}
-
-func (b *balance) copes(name string, known map[string]bool) bool {
-	return b.slack(b.zone(name)) >= 0 && b.withstands(known)
 }
 
 func byZone(g *fleet.Group) map[string]int {
