@@ -299,6 +299,9 @@ func tooFew(d *deed) string {
 	if _, in := d.before.s.Instance(d.a.Instance); in == nil || !works(&d.before.s, in) {
 		return ""
 	}
+	if at, ok := d.cut[d.a.Node]; ok && at.Before(d.fell) {
+		return "" // it serves nobody since before somebody else ended another; gone, it makes room for one that does
+	}
 	if n := working(&d.after.s, g); n < d.floor[g.Name] && !d.late(d.fell) {
 		return fmt.Sprintf("%s left group %s with %d working nodes, it had %d", d.a, g.Name, n, d.floor[g.Name])
 	}

@@ -206,7 +206,7 @@ func TestEverySentenceCanBeBroken(t *testing.T) {
 				"target-group front delay=30s", "group web nodes=4 max=8 min=1 zones=a,b targets=front taints=dedicated:web", "group other nodes=1",
 				"deployment http replicas=6 budget=5 on=web tolerate=dedicated", "deployment solo replicas=1 on=web tolerate=dedicated",
 				"statefulset store replicas=1 disk on=web tolerate=dedicated", "probe front", "settle", "publish web",
-				"rotate web surge=1 until=moving canary=5m bake=1h heedless",
+				"rotate web surge=2 until=moving canary=5m bake=1h",
 			} {
 				c.tell(line)
 			}

@@ -31,7 +31,8 @@ type watch struct {
 	unsurged int
 	moved    map[string]int // by identity, in this direction of the run
 	mine     map[string]bool
-	done     map[string]bool // keys of effects that can be had once
+	cut      map[string]time.Time // when drover began to take a node out of its load balancers
+	done     map[string]bool      // keys of effects that can be had once
 	last     map[string]string
 	checked  int
 
@@ -47,7 +48,7 @@ type watch struct {
 
 func newWatch(s *Stage) *watch {
 	return &watch{
-		stage: s, mine: map[string]bool{}, blamed: map[string]bool{}, resized: map[string]bool{}, excused: map[string]bool{}, done: map[string]bool{},
+		stage: s, mine: map[string]bool{}, cut: map[string]time.Time{}, blamed: map[string]bool{}, resized: map[string]bool{}, excused: map[string]bool{}, done: map[string]bool{},
 		counts: map[fleet.Verb]int{}, moved: map[string]int{}, floor: map[string]int{}, had: map[string]int{}, last: map[string]string{},
 	}
 }
@@ -234,6 +235,9 @@ func (w *watch) acted(a fleet.Action, before *view, err error) {
 	if a.Verb == fleet.Unsurge && a.Expect.Ready && d.effect() {
 		w.unsurged++
 		w.moved["surge of "+a.Workload.String()+" "+a.Pod.UID]++
+	}
+	if _, was := w.cut[a.Node]; a.Verb == fleet.Exclude && !was {
+		w.cut[a.Node] = d.after.at
 	}
 	if a.Verb == fleet.Evict && len(d.after.ledger.Evictions) > len(before.ledger.Evictions) {
 		w.moved[d.after.ledger.Evictions[len(d.after.ledger.Evictions)-1].Identity]++

@@ -197,9 +197,10 @@ data
 			t.Errorf("%s: %q, %v; want %q", file, b, err, want)
 		}
 	}
-	if left, _ := os.ReadDir(filepath.Join(s.m.podDir("default", "p", "u1"), "volumes")); len(left) > 0 {
-		t.Errorf("volumes are left: %v", left)
-	}
+	s.until("its volumes to be cleared away", func(*corev1.Pod) bool { // which follows the status
+		left, _ := os.ReadDir(filepath.Join(s.m.podDir("default", "p", "u1"), "volumes"))
+		return len(left) == 0
+	})
 }
 
 func TestMissingThingsAreWaitedFor(t *testing.T) {
