@@ -64,6 +64,17 @@ func (ix *index) podAdvice(p *fleet.Pod) []fleet.Finding {
 	return out
 }
 
+// Fits says where a pod could go now, nodes that are leaving and its own left out: the one with the most room, or why there is none.
+func Fits(s *fleet.Snapshot, p *fleet.Pod) (node, why string) {
+	leaving := map[string]bool{p.Node: true}
+	for i := range s.Nodes {
+		if s.Nodes[i].Mark() != nil {
+			leaving[s.Nodes[i].Name] = true
+		}
+	}
+	return newRoom(newIndex(s), leaving).place(p)
+}
+
 // parity names labels that every old node of a group carries and a new one lacks: what selects nodes by them would stop working when the old
 // ones are gone. Labels that differ from node to node by nature are left out.
 func (v *tick) parity(g *fleet.Group) string {

@@ -63,3 +63,16 @@ func TestNewNodesThatLackALabel(t *testing.T) {
 		t.Error("nobody was told")
 	}
 }
+
+func TestFits(t *testing.T) {
+	s := web()
+	s.Nodes[1].Taints = []fleet.Taint{{Key: fleet.TaintKey, Value: "r-1", Effect: fleet.NoSchedule}}
+	node, why := Fits(&s, &s.Pods[0])
+	if node == "" || node == s.Pods[0].Node || node == "node-1" {
+		t.Errorf("node %q, %s", node, why)
+	}
+	s.Pods[0].Requests.CPU = 100_000
+	if node, why := Fits(&s, &s.Pods[0]); node != "" || !strings.Contains(why, "cpu") {
+		t.Errorf("node %q, %q", node, why)
+	}
+}

@@ -69,6 +69,11 @@ func (x *explainer) pod(name string) (*explanation, error) {
 		return e, nil
 	}
 	x.present(e, p)
+	if node, why := evac.Fits(x.Snapshot, p); node != "" {
+		e.say("There is room for it elsewhere now, most of it on node %s.", node)
+	} else if !p.Finished && !p.Terminating {
+		e.say("There is nowhere else for it now: %s.", why)
+	}
 	st, _ := leavingBy(x.Snapshot, n.Name)
 	if st == nil {
 		st = standDrain(x.Snapshot, n)
