@@ -458,12 +458,28 @@ func (r *Run) hand(ctx context.Context, a fleet.Action) error {
 	if !a.Verb.Cloud() {
 		return r.Cluster.Act(ctx, a)
 	}
-	if a.Expect != (fleet.Expect{}) {
-		if err := r.Cluster.Confirm(ctx, a); err != nil {
+	if err := r.confirm(ctx, a); err != nil {
+		return err
+	}
+	return r.Cloud.Act(ctx, a)
+}
+
+// confirm has the cluster look, live, whether what an action in the cloud expects of it still holds.
+func (r *Run) confirm(ctx context.Context, a fleet.Action) error {
+	if a.Expect == (fleet.Expect{}) {
+		return nil
+	}
+	if a.Verb != fleet.DeleteGroup {
+		return r.Cluster.Confirm(ctx, a)
+	}
+	for _, n := range a.Nodes {
+		one := a
+		one.Node = n
+		if err := r.Cluster.Confirm(ctx, one); err != nil {
 			return err
 		}
 	}
-	return r.Cloud.Act(ctx, a)
+	return nil
 }
 
 func (r *Run) outcome(a fleet.Action, err error) error {

@@ -994,3 +994,52 @@ func TestDangerBackWhileDeleting(t *testing.T) {
 		}
 	}
 }
+
+// The AWS profile is one cluster's, the kubeconfig's context another's: no machine of the group is seen as a node, and none is touched.
+func TestDangerOtherCluster(t *testing.T) {
+	s := web()
+	p := rotation(t, &s, Options{})
+	elsewhere := s.Clone()
+	elsewhere.Nodes, elsewhere.Pods, elsewhere.Budgets, elsewhere.Workloads = nil, nil, nil, nil
+	_, findings := try(t, &elsewhere, Options{})
+	if !Blocked(findings) || !strings.Contains(fmt.Sprint(findings), "group web: none of its 6 instances is a node of this cluster") {
+		t.Errorf("findings %v", findings)
+	}
+	w := world(s)
+	play(t, w, p, func(step Step) bool { return strings.Contains(verbs(step), "evict pod") })
+	w.s.Nodes, w.s.Pods, w.s.Rotations = nil, nil, nil
+	back, _ := Resume(&w.s, Ongoing(&w.s, []string{"web"}))
+	for _, q := range []Plan{p, back} {
+		if step := Next(q, w.s); len(step.Actions) > 0 || !strings.Contains(step.Diverged, "is a node of this cluster") {
+			t.Errorf("actions %s, diverged %q", verbs(step), step.Diverged)
+		}
+	}
+}
+
+// A group that cannot be read in full is not acted on; the way back goes on.
+func TestDangerGroupInTrouble(t *testing.T) {
+	s := web()
+	p := rotation(t, &s, Options{})
+	w := world(s)
+	play(t, w, p, func(step Step) bool { return strings.Contains(verbs(step), "evict pod") })
+	w.s.Groups[0].Trouble = "target group x does not exist any more"
+	if step := Next(p, w.s); len(step.Actions) > 0 || !strings.Contains(fmt.Sprint(step.Holds), "target group x does not exist any more; nothing is changed until that is mended, or drover abort web") {
+		t.Errorf("actions %s, holds %v", verbs(step), step.Holds)
+	}
+	takeBack(t, w)
+	if g := w.s.Groups[0]; g.Desired != 6 || g.Mark != nil {
+		t.Errorf("desired %d, mark %v", g.Desired, g.Mark)
+	}
+}
+
+// A managed group was rotated, and somebody made one of the old name anew: the copy's tags are no run under way.
+func TestDangerRecreatedOriginal(t *testing.T) {
+	s := web()
+	s.Groups[0].Managed = &fleet.Managed{Cluster: "c", Status: active, Version: "b", Latest: "b"}
+	c := s.Groups[0]
+	c.Name, c.Instances, c.Managed = "web-20261121-200000-abc", nil, &fleet.Managed{Cluster: "c", Status: active, Version: "b", Latest: "b", CopyOf: "web", Run: "r-20261121-200000-abc"}
+	s.Groups = append(s.Groups, c)
+	if r := Ongoing(&s, []string{"web"}); r != nil {
+		t.Errorf("found %+v", r)
+	}
+}

@@ -10,6 +10,8 @@ import (
 var (
 	runUnderWay  = fleet.RuleOf("run-under-way")
 	stopped      = fleet.RuleOf("stopped")
+	otherCluster = fleet.RuleOf("other-cluster")
+	groupTrouble = fleet.RuleOf("group-trouble")
 	noJournal    = fleet.RuleOf("no-journal")
 	standby      = fleet.RuleOf("standby")
 	maxTooSmall  = fleet.RuleOf("max-too-small")

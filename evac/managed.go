@@ -158,11 +158,23 @@ func (v *tick) dissolve() {
 		case n > 0:
 			v.hold("managed node group "+g.Name, "%s still to empty before EKS deletes it", plural(n, "node", "nodes"))
 		case v.strangers(g) == "":
-			v.do(fleet.Action{Verb: fleet.DeleteGroup, Group: g.Name, Why: "every node of it is empty and out of every load balancer"})
+			v.do(v.deletion(g))
 		default:
 			v.hold("managed node group "+g.Name, "%s", v.strangers(g))
 		}
 	}
+}
+
+// deletion names what the group holds, so that the hands can see whether that is still so.
+func (v *tick) deletion(g *fleet.Group) fleet.Action {
+	a := fleet.Action{Verb: fleet.DeleteGroup, Group: g.Name, Expect: fleet.Expect{Empty: true}, Why: "every node of it is empty and out of every load balancer"}
+	for i := range g.Instances {
+		a.Instances = append(a.Instances, g.Instances[i].ID)
+		if n := v.ix.nodeOf[g.Instances[i].ID]; n != nil {
+			a.Nodes = append(a.Nodes, n.Name)
+		}
+	}
+	return a
 }
 
 // strangers names an instance of the group that is no exit: somebody, or cluster-autoscaler, added it meanwhile.

@@ -51,6 +51,10 @@ func (v *tick) next() Step {
 			v.out.forgotten = append(v.out.forgotten, gp.Name)
 		}
 	}
+	if why := v.troubled(); why != "" {
+		v.hold(v.subject(), "%s", why)
+		return v.out
+	}
 	if why, since := v.stopped(); why != "" {
 		v.out.Holds = []fleet.Hold{{Subject: v.subject(), Reason: why, Since: since}}
 		return v.out
@@ -220,6 +224,8 @@ func (v *tick) frame() string {
 			return fmt.Sprintf("group %s no longer exists: somebody deleted it while it was being rotated", gp.Name)
 		case g.Mark != nil && g.Mark.Run != v.plan.Run:
 			return fmt.Sprintf("group %s now carries the mark of run %s, this is run %s", g.Name, g.Mark.Run, v.plan.Run)
+		case strange(v.ix, g) != "":
+			return "group " + g.Name + ": " + strange(v.ix, g)
 		case v.plan.Back():
 		case !sameTemplates(g.Wants, gp.Wants):
 			return fmt.Sprintf("group %s now launches %s, the plan was made for %s; take it back with drover abort %s, then plan anew", g.Name, printTemplates(g.Wants), printTemplates(gp.Wants), g.Name)
@@ -233,6 +239,19 @@ func (v *tick) frame() string {
 		return "a person asked to take run " + r.Run + " back"
 	}
 	return v.twice()
+}
+
+// troubled tells of a group that could not be read in full: what cannot be seen is not acted on. The way back does what it can.
+func (v *tick) troubled() string {
+	if v.plan.Back() {
+		return ""
+	}
+	for _, gp := range v.plan.Groups {
+		if g := v.s.Group(gp.Name); g != nil && g.Trouble != "" && !gp.Managed {
+			return fmt.Sprintf("group %s: %s; nothing is changed until that is mended, or drover abort %s", g.Name, g.Trouble, g.Name)
+		}
+	}
+	return ""
 }
 
 // circles tells of a replacement that is itself outdated: the run would never end.

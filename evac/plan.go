@@ -107,6 +107,12 @@ func Make(s *fleet.Snapshot, groups []string, departures []fleet.Departure, o Op
 	for _, name := range groups {
 		g := s.Group(name)
 		findings = append(findings, notFree(s, g)...)
+		if g.Trouble != "" {
+			findings = append(findings, finding(groupTrouble, "group "+name, "%s", g.Trouble).next("mend it first"))
+		}
+		if why := strange(ix, g); why != "" {
+			findings = append(findings, finding(otherCluster, "group "+name, "%s", why).next("check --context and --profile"))
+		}
 		gp, found := planGroup(g, departures, o)
 		p.Groups = append(p.Groups, gp)
 		findings = append(findings, found...)
@@ -131,6 +137,19 @@ func Make(s *fleet.Snapshot, groups []string, departures []fleet.Departure, o Op
 // Blocked tells whether a plan with these findings must not be carried out.
 func Blocked(findings []fleet.Finding) bool {
 	return slices.ContainsFunc(findings, func(f fleet.Finding) bool { return f.Blocks })
+}
+
+// strange tells of a group none of whose machines is a node of this cluster. Their pods, if they have any, are not to be seen from here.
+func strange(ix *index, g *fleet.Group) string {
+	for i := range g.Instances {
+		if ix.nodeOf[g.Instances[i].ID] != nil {
+			return ""
+		}
+	}
+	if counted(g) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("none of its %d instances is a node of this cluster; is it another cluster's group?", counted(g))
 }
 
 // notFree finds the run that a group is in the middle of.

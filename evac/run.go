@@ -49,11 +49,20 @@ func Ongoing(s *fleet.Snapshot, groups []string) *fleet.RotationRecord {
 	}
 	for i := range s.Groups {
 		m := s.Groups[i].Managed
-		if m != nil && m.Run != "" && slices.Contains(groups, m.CopyOf) && s.Group(m.CopyOf) != nil {
+		if m != nil && m.Run != "" && slices.Contains(groups, m.CopyOf) && leavesWith(s, m.CopyOf, m.Run) {
 			return lost(s, &fleet.GroupMark{Run: m.Run, At: launched(&s.Groups[i], s.Now)})
 		}
 	}
 	return nil
+}
+
+// leavesWith tells whether nodes of a group carry a run's taint: a group made anew under an old name has none.
+func leavesWith(s *fleet.Snapshot, group, run string) bool {
+	g := s.Group(group)
+	return g != nil && slices.ContainsFunc(g.Instances, func(in fleet.Instance) bool {
+		n := s.NodeOf(in.ID)
+		return n != nil && n.Mark() != nil && n.Mark().Value == run
+	})
 }
 
 // launched is when the first of a group's instances was.

@@ -46,22 +46,24 @@ func (v Verb) Cloud() bool {
 
 // Action is one effect on the world. Carrying it out twice is harmless: "already so" is success.
 type Action struct {
-	Verb     Verb
-	Run      string
-	Group    string
-	Node     string
-	Instance string
-	Pod      PodRef
-	Mark     *GroupMark
-	Process  string
-	Target   string // target group ARN
-	Effect   string
-	From, To int
-	Rotation *RotationRecord // Record
-	Workload Owner           // Surge, Unsurge
-	Copy     string          // CreateGroup: name of the new group
-	Expect   Expect
-	Why      string
+	Verb      Verb
+	Run       string
+	Group     string
+	Node      string
+	Instance  string
+	Pod       PodRef
+	Mark      *GroupMark
+	Process   string
+	Target    string // target group ARN
+	Effect    string
+	From, To  int
+	Rotation  *RotationRecord // Record
+	Workload  Owner           // Surge, Unsurge
+	Copy      string          // CreateGroup: name of the new group
+	Nodes     []string        // DeleteGroup: its nodes, each of which has to be empty
+	Instances []string        // DeleteGroup: those that the decision knew of; the hand refuses when there are others
+	Expect    Expect
+	Why       string
 }
 
 // Expect is what must still hold just before acting; the hand reads it again, live, and refuses when it does not.

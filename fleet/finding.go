@@ -11,6 +11,8 @@ type Rule struct {
 var Rules = []Rule{
 	{"run-under-way", "yes", "A group or node is in the middle of another run."},
 	{"stopped", "yes", "Somebody has stopped everything in this cluster (drover pause --all)."},
+	{"other-cluster", "yes", "No instance of the group is a node of this cluster: the kubeconfig's context and the AWS profile do not belong together."},
+	{"group-trouble", "yes", "The group could not be read in full."},
 	{"no-journal", "yes", "The cluster cannot hold the record of a run."},
 	{"standby", "yes", "An instance is in Standby, which is somebody's intention that drover does not know."},
 	{"max-too-small", "yes", "The group's maximum leaves no room for the surge."},
