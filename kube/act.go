@@ -25,7 +25,7 @@ func (c *Cluster) Act(ctx context.Context, a fleet.Action) error {
 	case fleet.Taint_:
 		return c.patchNode(ctx, a.Node, func(n *corev1.Node) change { return setTaint(n, a.Run, corev1.TaintEffect(a.Effect)) })
 	case fleet.Untaint:
-		return c.patchNode(ctx, a.Node, func(n *corev1.Node) change { return setTaint(n, "", "") })
+		return c.untaint(ctx, a)
 	case fleet.Keep:
 		return c.patchNode(ctx, a.Node, func(n *corev1.Node) change { return keep(n, a.Run) })
 	case fleet.Unkeep:
@@ -146,6 +146,25 @@ func setTaint(n *corev1.Node, value string, effect corev1.TaintEffect) change {
 		taints = append(taints, want)
 	}
 	return change{"spec": map[string]any{"taints": taints}}
+}
+
+// untaint takes the run's taint off, and refuses when the taint is another's: a node that somebody else empties must not take pods.
+func (c *Cluster) untaint(ctx context.Context, a fleet.Action) error {
+	var refused error
+	err := c.patchNode(ctx, a.Node, func(n *corev1.Node) change {
+		refused = nil
+		for _, t := range n.Spec.Taints {
+			if t.Key == fleet.TaintKey && (t.Value != a.Run || a.Run == "") {
+				refused = &fleet.Refused{Reason: fmt.Sprintf("node %s carries the taint of %q, not of run %q", a.Node, t.Value, a.Run), Wait: ownerWait}
+				return nil
+			}
+		}
+		return setTaint(n, "", "")
+	})
+	if err != nil {
+		return err
+	}
+	return refused
 }
 
 func keep(n *corev1.Node, run string) change {

@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -109,7 +110,8 @@ func (c *Cluster) patchRotation(ctx context.Context, r *v1alpha1.Rotation, patch
 }
 
 // record writes the run's record. Of an object that is there already it only sets what is not set yet: marks, and the way back. Whether the run
-// is paused is for people to say, through Pause; a record that was decided on a moment ago must not undo their word.
+// is paused is for people to say, through Pause; a record that was decided on a moment ago must not undo their word. A run that is over does not
+// begin again.
 func (c *Cluster) record(ctx context.Context, want fleet.RotationRecord) error {
 	object, err := v1alpha1.FromRecord(want)
 	if err != nil {
@@ -122,6 +124,9 @@ func (c *Cluster) record(ctx context.Context, want fleet.RotationRecord) error {
 		}
 		if err != nil {
 			return changed(err)
+		}
+		if !live.Status.Marks.Ended.IsZero() && want.Marks.Ended.IsZero() {
+			return &fleet.Fatal{Err: fmt.Errorf("run %s is over; look at drover status and start anew", want.Run)}
 		}
 		if !equality.Semantic.DeepEqual(live.Spec.Plan, object.Spec.Plan) {
 			reason := fmt.Sprintf("rotation %s is there already, with another approved plan (hash %s, not %s)", want.Run, live.Spec.Plan.Hash, want.Hash)
@@ -158,25 +163,29 @@ func (c *Cluster) createRotation(ctx context.Context, r *v1alpha1.Rotation) (*v1
 	return rotationOf(u)
 }
 
-// Records reads all runs that the cluster holds, also those that are over, the oldest first.
-func (c *Cluster) Records(ctx context.Context) ([]fleet.RotationRecord, error) {
+// Records reads all runs that the cluster holds, also those that are over, the oldest first. Those that are over and that this version cannot
+// read are left out and counted.
+func (c *Cluster) Records(ctx context.Context) (out []fleet.RotationRecord, unreadable int, err error) {
 	list, err := c.objects.Resource(v1alpha1.Rotations).List(ctx, metav1.ListOptions{})
 	if apierrors.IsNotFound(err) {
-		return nil, errors.New(unjournaled)
+		return nil, 0, errors.New(unjournaled)
 	}
 	if err != nil {
-		return nil, classify(fmt.Errorf("list rotations: %w", err))
+		return nil, 0, classify(fmt.Errorf("list rotations: %w", err))
 	}
-	var out []fleet.RotationRecord
 	for i := range list.Items {
 		r, err := recordOf(&list.Items[i])
-		if err != nil {
-			return nil, err
+		switch {
+		case err == nil:
+			out = append(out, r)
+		case ended(&list.Items[i]):
+			unreadable++
+		default:
+			return nil, 0, err
 		}
-		out = append(out, r)
 	}
 	slices.SortFunc(out, func(a, b fleet.RotationRecord) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Run, b.Run)) })
-	return out, nil
+	return out, unreadable, nil
 }
 
 // Intend says what a run is for from now on. A run that goes back does not turn round again.
@@ -226,18 +235,38 @@ func (c *Cluster) direct(ctx context.Context, run string, decide func(*v1alpha1.
 	})
 }
 
-// StopAll stops every run in the cluster, also those that begin later. A stop that is there already stays as it is.
-func (c *Cluster) StopAll(ctx context.Context, p fleet.Pause) error {
+// StopAll stops every run in the cluster, also those that begin later, and returns the stop that stands: one that is there already stays as it is.
+func (c *Cluster) StopAll(ctx context.Context, p fleet.Pause) (fleet.Pause, error) {
 	data := map[string]string{"by": p.By, "why": p.Why}
 	if !p.At.IsZero() {
 		data["at"] = p.At.UTC().Format(time.RFC3339)
 	}
 	m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: stopNamespace, Name: stopName}, Data: data}
 	_, err := c.client.CoreV1().ConfigMaps(stopNamespace).Create(ctx, m, metav1.CreateOptions{FieldManager: "drover"})
-	if err == nil || apierrors.IsAlreadyExists(err) {
-		return nil
+	switch {
+	case err == nil:
+		return p, nil
+	case apierrors.IsAlreadyExists(err):
+		return c.standing(ctx)
 	}
-	return classify(fmt.Errorf("create configmap %s/%s: %w", stopNamespace, stopName, err))
+	return p, classify(fmt.Errorf("create configmap %s/%s: %w", stopNamespace, stopName, err))
+}
+
+// standing reads the stop that is there. It lists, as the informers do: that right is there.
+func (c *Cluster) standing(ctx context.Context) (fleet.Pause, error) {
+	only := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", stopName).String()}
+	list, err := c.client.CoreV1().ConfigMaps(stopNamespace).List(ctx, only)
+	if err != nil {
+		return fleet.Pause{}, classify(fmt.Errorf("read configmap %s/%s: %w", stopNamespace, stopName, err))
+	}
+	if len(list.Items) == 0 {
+		return fleet.Pause{}, fmt.Errorf("configmap %s/%s: somebody lifted the stop at the same moment; nothing is stopped", stopNamespace, stopName)
+	}
+	p, err := stopOf(&list.Items[0])
+	if err != nil {
+		return fleet.Pause{}, err
+	}
+	return *p, nil
 }
 
 // ResumeAll lifts the cluster-wide stop. A run that is paused by itself stays so.

@@ -99,7 +99,7 @@ func TestInstall(t *testing.T) {
 	if err := w.cluster.Act(t.Context(), fleet.Action{Verb: fleet.Record, Rotation: &r}); !errors.As(err, &fatal) || !strings.Contains(err.Error(), "drover install") {
 		t.Errorf("recorded: %v", err)
 	}
-	if _, err := w.cluster.Records(t.Context()); err == nil || !strings.Contains(err.Error(), "drover install") {
+	if _, _, err := w.cluster.Records(t.Context()); err == nil || !strings.Contains(err.Error(), "drover install") {
 		t.Errorf("records: %v", err)
 	}
 	w.ok(w.cluster.Publish(t.Context(), fleet.Progress{Run: r.Run, Exits: []fleet.ExitProgress{{Departure: r.Exits[0]}}}))
@@ -160,7 +160,14 @@ func TestRecord(t *testing.T) {
 	marked.Marks.Ended = r.At.Add(time.Hour)
 	w.keep(marked)
 	w.sees(r.Run, nil)
-	all, err := w.cluster.Records(t.Context())
+	var fatal *fleet.Fatal
+	for _, late := range []fleet.RotationRecord{r, {Run: r.Run, Hash: "a new one"}} {
+		if err := w.cluster.Act(t.Context(), fleet.Action{Verb: fleet.Record, Rotation: &late}); !errors.As(err, &fatal) || !strings.Contains(err.Error(), "is over; look at drover status") {
+			t.Errorf("it began again: %v", err)
+		}
+	}
+	w.keep(marked) // already so
+	all, _, err := w.cluster.Records(t.Context())
 	w.ok(err)
 	found := false
 	for _, got := range all {
@@ -252,8 +259,11 @@ func TestStopAll(t *testing.T) {
 	w.ok(err)
 	t.Cleanup(func() { c.ResumeAll(context.Background()) })
 	want := &fleet.Pause{By: "ann", Why: "the shop is on fire", At: time.Date(2026, 11, 21, 20, 0, 0, 0, time.UTC)}
-	w.ok(c.StopAll(t.Context(), *want))
-	w.ok(c.StopAll(t.Context(), fleet.Pause{By: "bob"})) // the first stop stays
+	for _, p := range []fleet.Pause{*want, {By: "bob"}} { // the first stop stays
+		if stands, err := c.StopAll(t.Context(), p); err != nil || !reflect.DeepEqual(stands, *want) {
+			t.Errorf("it stands as %+v, %v", stands, err)
+		}
+	}
 	w.eventually("the stop", func() bool { return reflect.DeepEqual(w.observe().Stopped, want) })
 	for range 2 {
 		w.ok(c.ResumeAll(t.Context()))
@@ -391,15 +401,22 @@ func TestTryEvict(t *testing.T) {
 	w.ok(err)
 	w.budget("web", 1)
 	ref := func(p *corev1.Pod) fleet.PodRef { return evictionOf(p).Pod }
-	got := w.cluster.TryEvict(t.Context(), []fleet.PodRef{ref(held), ref(free), gone})
-	if len(got) != 1 || !strings.Contains(got[ref(held)], "The disruption budget web needs 1 healthy pods") {
-		t.Errorf("got %v", got)
+	got, tried := w.cluster.TryEvict(t.Context(), []fleet.PodRef{ref(held), ref(free), gone})
+	if len(got) != 1 || tried != 3 || !strings.Contains(got[ref(held)], "The disruption budget web needs 1 healthy pods") {
+		t.Errorf("got %v of %d", got, tried)
 	}
 	if !w.there(held) || !w.there(free) {
 		t.Error("evicted for real")
 	}
-	if got := w.cluster.TryEvict(t.Context(), nil); len(got) != 0 {
-		t.Errorf("of none: %v", got)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for what, got := range map[string]func() (map[fleet.PodRef]string, int){
+		"of none":     func() (map[fleet.PodRef]string, int) { return w.cluster.TryEvict(t.Context(), nil) },
+		"out of time": func() (map[fleet.PodRef]string, int) { return w.cluster.TryEvict(over, []fleet.PodRef{ref(held)}) },
+	} {
+		if refused, tried := got(); len(refused) != 0 || tried != 0 {
+			t.Errorf("%s: %v of %d", what, refused, tried)
+		}
 	}
 }
 
@@ -443,14 +460,14 @@ func TestRightsSuffice(t *testing.T) {
 	w.keep(r)
 	w.ok(w.cluster.Pause(t.Context(), r.Run, &fleet.Pause{By: "ann"}))
 	w.ok(w.cluster.Intend(t.Context(), r.Run, fleet.Back))
-	_, err := w.cluster.Records(t.Context())
+	_, _, err := w.cluster.Records(t.Context())
 	w.ok(err)
 	w.ok(w.cluster.Publish(t.Context(), fleet.Progress{Run: r.Run, Exits: []fleet.ExitProgress{{Departure: r.Exits[0], Phase: fleet.ExitEmptying}}}))
 	for _, v := range []fleet.Verb{fleet.Keep, fleet.Exclude, fleet.Unkeep, fleet.Include} {
 		w.act(fleet.Action{Verb: v, Run: r.Run})
 	}
 	p := w.pod("web-0")
-	if refused := w.cluster.TryEvict(t.Context(), []fleet.PodRef{evictionOf(p).Pod}); len(refused) > 0 {
+	if refused, _ := w.cluster.TryEvict(t.Context(), []fleet.PodRef{evictionOf(p).Pod}); len(refused) > 0 {
 		t.Error(refused)
 	}
 	w.ok(w.cluster.Act(t.Context(), evictionOf(p)))
@@ -469,7 +486,15 @@ func TestRightsSuffice(t *testing.T) {
 	people := w.grant("people-"+w.name, Rights, PersonRights)
 	w.eventually("people's rights", func() bool {
 		c, err := Dial(t.Context(), people)
-		return err == nil && c.StopAll(t.Context(), fleet.Pause{By: "ann"}) == nil && c.ResumeAll(t.Context()) == nil
+		if err != nil {
+			return false
+		}
+		for range 2 { // the second one reads the first
+			if _, err := c.StopAll(t.Context(), fleet.Pause{By: "ann"}); err != nil {
+				return false
+			}
+		}
+		return c.ResumeAll(t.Context()) == nil
 	})
 	installer := w.grant("installer-"+w.name, InstallRights)
 	w.eventually("the installer's rights", func() bool { return Install(t.Context(), installer) == nil })

@@ -410,8 +410,11 @@ func TestTaintTouchesNothingElse(t *testing.T) {
 			t.Errorf("%s: taints %v, want %v; labels %v", effect, got.Spec.Taints, want, got.Labels)
 		}
 	}
+	for _, run := range []string{"", "r-2"} {
+		w.refused(w.cluster.Act(t.Context(), fleet.Action{Verb: fleet.Untaint, Node: w.name, Run: run}), ownerWait, `carries the taint of "r-1"`)
+	}
 	for range 2 {
-		w.act(fleet.Action{Verb: fleet.Untaint})
+		w.act(fleet.Action{Verb: fleet.Untaint, Run: "r-1"})
 		if got := w.getNode(); !reflect.DeepEqual(got.Spec, n.Spec) || !reflect.DeepEqual(got.Labels, n.Labels) {
 			t.Errorf("not as before: %v", got.Spec)
 		}

@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -172,9 +173,11 @@ func again(f func() error) error {
 }
 
 // surge gives the workload one replica more, with the pod made the cheapest to delete before. With an autoscaler its least number goes up
-// first, or it would take the replica back; the workload's own number follows at once, so that nobody waits for it.
+// first, or it would take the replica back; the workload's own number follows at once, so that nobody waits for it. When the first of these is
+// refused the pod's deletion cost is put back at once: no mark tells of it.
 func (c *Cluster) surge(ctx context.Context, a fleet.Action) error {
-	return again(func() error {
+	cheap, marked := false, false
+	err := again(func() error {
 		w, err := c.readScaled(ctx, a.Workload)
 		if err != nil {
 			return err
@@ -187,21 +190,34 @@ func (c *Cluster) surge(ctx context.Context, a fleet.Action) error {
 			mark.Min, mark.Max = minOf(w.scaler), int(w.scaler.Spec.MaxReplicas)
 		}
 		if w.mark != nil {
-			mark = *w.mark // what was before is what the first try found
+			mark, marked = *w.mark, true // what was before is what the first try found
 		}
 		if err := c.cheapen(ctx, a); err != nil {
 			return err
 		}
+		cheap = true
 		if h := w.scaler; h != nil && (minOf(h) < a.To || h.Labels[surgeRun] == "") {
 			if err := c.patchScaler(ctx, h, surgeLabels(&mark), max(minOf(h), a.To), max(int(h.Spec.MaxReplicas), a.To)); err != nil {
 				return err
 			}
+			marked = true
 		}
 		if w.replicas == a.To && w.meta.Labels[surgeRun] != "" {
 			return nil
 		}
 		return c.patchScaled(ctx, w, surgeLabels(&mark), a.To)
 	})
+	if cheap && !marked && definite(err) {
+		return errors.Join(err, again(func() error { return c.uncheapen(ctx, a) }))
+	}
+	return err
+}
+
+// definite tells an error after which nothing was written from one, such as a timeout, that leaves it open.
+func definite(err error) bool {
+	var refused *fleet.Refused
+	var fatal *fleet.Fatal
+	return errors.As(err, &refused) || errors.As(err, &fatal)
 }
 
 // maySurge refuses when the workload is not as the action was decided on.

@@ -1,7 +1,9 @@
 package kube
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -241,6 +243,32 @@ func TestSurgeRefuses(t *testing.T) {
 	w.ok(w.cluster.Act(t.Context(), absent))
 	absent.Workload.Kind = "StatefulSet"
 	w.refused(w.cluster.Act(t.Context(), absent), brokenWait, "Deployments and ReplicaSets only")
+	s.want("untouched", "replicas=1 old[cost= before=]")
+}
+
+// What was changed on the pod does not stay when the replica is not given: no mark would tell of it.
+func TestSurgeThatIsRefusedLeavesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.node()
+	s := w.surgeStory(false)
+	var less []Right
+	for _, r := range Rights {
+		if !slices.Contains(r.Rule.Resources, "deployments") || !slices.Contains(r.Rule.Verbs, "patch") {
+			less = append(less, r)
+		}
+	}
+	cfg := w.grant("less-"+w.name, less)
+	w.eventually("the rights", func() (ok bool) {
+		c, err := Open(t.Context(), cfg)
+		if err == nil {
+			w.cluster = c
+		}
+		return err == nil
+	})
+	var fatal *fleet.Fatal
+	if err := w.cluster.Act(t.Context(), s.action(fleet.Surge, 1, 2)); !errors.As(err, &fatal) || !strings.Contains(err.Error(), "deployments") {
+		t.Errorf("got %v", err)
+	}
 	s.want("untouched", "replicas=1 old[cost= before=]")
 }
 

@@ -13,20 +13,25 @@ import (
 const triesAtOnce = 16
 
 // TryEvict asks for each pod's eviction without meaning it, and returns, for those that would be refused, by whom and why. It goes through all
-// of admission: webhooks that declare no dry run are refused by the API server, and say so here. A pod that is gone is no trouble.
-func (c *Cluster) TryEvict(ctx context.Context, pods []fleet.PodRef) map[fleet.PodRef]string {
-	out := map[fleet.PodRef]string{}
+// of admission: webhooks that declare no dry run are refused by the API server, and say so here. A pod that is gone is no trouble. When ctx ends
+// it returns what it knows by then; tried is how many were answered.
+func (c *Cluster) TryEvict(ctx context.Context, pods []fleet.PodRef) (refused map[fleet.PodRef]string, tried int) {
+	refused = map[fleet.PodRef]string{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	next := make(chan fleet.PodRef)
 	for range min(triesAtOnce, len(pods)) {
 		wg.Go(func() {
 			for ref := range next {
-				if err := c.askEviction(ctx, ref, metav1.DryRunAll); err != nil {
-					mu.Lock()
-					out[ref] = err.Error()
-					mu.Unlock()
+				err := c.askEviction(ctx, ref, metav1.DryRunAll)
+				if err != nil && ctx.Err() != nil {
+					continue // no answer
 				}
+				mu.Lock()
+				if tried++; err != nil {
+					refused[ref] = err.Error()
+				}
+				mu.Unlock()
 			}
 		})
 	}
@@ -35,5 +40,5 @@ func (c *Cluster) TryEvict(ctx context.Context, pods []fleet.PodRef) map[fleet.P
 	}
 	close(next)
 	wg.Wait()
-	return out
+	return refused, tried
 }

@@ -12,7 +12,11 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
 
+	"drover.dev/api/v1alpha1"
 	"drover.dev/fleet"
 )
 
@@ -198,5 +202,27 @@ func TestObserveJournal(t *testing.T) {
 	s.put(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: stopNamespace, Name: stopName}, Data: map[string]string{"at": "yesterday"}})
 	if err := s.Observe(t.Context(), &fleet.Snapshot{}); err == nil || !strings.Contains(err.Error(), "configmap kube-system/drover-stop: at") {
 		t.Errorf("an unreadable stop: %v", err)
+	}
+}
+
+// Of runs that are over and that nobody can read any more it is only told how many there are; one under way is an error.
+func TestUnreadableRecords(t *testing.T) {
+	rotation := func(name string, spec map[string]any, marks map[string]any) runtime.Object {
+		return &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "drover.dev/v1alpha1", "kind": "Rotation", "metadata": map[string]any{"name": name}, "spec": spec, "status": map[string]any{"marks": marks}}}
+	}
+	readable, odd := map[string]any{"plan": map[string]any{"at": "2026-11-21T20:00:00Z", "hash": "h"}}, map[string]any{"surprise": "x"}
+	over := map[string]any{"ended": "2026-11-21T20:09:00Z"}
+	read := func(objects ...runtime.Object) ([]fleet.RotationRecord, int, error) {
+		kinds := map[schema.GroupVersionResource]string{v1alpha1.Rotations: "RotationList"}
+		c := &Cluster{objects: dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), kinds, objects...)}
+		return c.Records(t.Context())
+	}
+	got, unreadable, err := read(rotation("r-0", odd, over), rotation("r-1", readable, over), rotation("r-2", readable, map[string]any{}))
+	if err != nil || unreadable != 1 || len(got) != 2 || got[0].Run != "r-1" {
+		t.Errorf("got %+v, %d unreadable, %v", got, unreadable, err)
+	}
+	if _, _, err := read(rotation("r-3", odd, map[string]any{})); err == nil || !strings.Contains(err.Error(), "rotation r-3: unreadable") {
+		t.Errorf("one under way: %v", err)
 	}
 }

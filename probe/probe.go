@@ -3,7 +3,8 @@
 // Parse makes a Probe of what a person typed. Ask asks once, within a short time, and answers in one word and one sentence. A probe that cannot
 // be asked is bad: a run goes on only while somebody says that all is well.
 //
-// The package never retries, caches or sends anything but GET, and refuses addresses with a password, because a run's record shows its probes.
+// The package never retries, caches or sends anything but GET, and refuses addresses with a password or a query, because a run's record shows its
+// probes.
 package probe
 
 import (
@@ -13,7 +14,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // within bounds one question. An answer that takes longer is no sign of health.
@@ -41,9 +44,22 @@ func (p *Probe) Ask(ctx context.Context) (healthy bool, why string) {
 	defer cancel()
 	status, location, body, err := p.get(ctx)
 	if err != nil {
-		return false, err.Error()
+		return false, sentence(err.Error())
 	}
-	return p.judge(status, location, body)
+	healthy, why = p.judge(status, location, body)
+	return healthy, sentence(why)
+}
+
+// longestWhy is how much of an answer is told: others choose what is in it, and records, events and terminals show it.
+const longestWhy = 200
+
+// sentence makes a text one line that is not too long.
+func sentence(s string) string {
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
+	if runes := []rune(s); len(runes) > longestWhy {
+		return string(runes[:longestWhy-1]) + "…"
+	}
+	return s
 }
 
 func (p *Probe) get(ctx context.Context) (status int, location string, body []byte, err error) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -24,13 +25,31 @@ type running struct {
 	wait    bool
 	timeout time.Duration
 	expect  string
+	bound   string // of the plan that was approved in the process that started this one
 }
 
 func (r *running) flags(c *cobra.Command) {
 	c.Flags().BoolVarP(&r.yes, "yes", "y", false, "do not ask")
 	c.Flags().BoolVar(&r.wait, "wait", true, "stay until it is done; with --wait=false go on in the background")
 	c.Flags().StringVar(&r.expect, "expect-plan", "", "go only if the plan still has this hash, as drover plan printed it")
+	c.Flags().StringVar(&r.bound, boundFlag, "", "go only if the plan still has this bound")
+	c.Flags().Lookup(boundFlag).Hidden = true
 	c.Flags().DurationVar(&r.timeout, "timeout", 0, "stop after this long (exit code 4); the same command later goes on. 0 means never")
+}
+
+// boundFlag is how detach hands on what was approved.
+const boundFlag = "expect-bound"
+
+// expected refuses a plan that is not the one that somebody has seen: to the pod with --expect-plan; after detach, to the groups and nodes,
+// because pods come and go while a process starts.
+func (r *running) expected(p *evac.Plan, hash string) error {
+	switch {
+	case r.bound != "" && r.bound != p.Bound():
+		return &exit{exitBlocked, errors.New("the groups or nodes are not those that were approved a moment ago; nothing was done: look at the plan again")}
+	case r.bound == "" && r.expect != "" && r.expect != hash:
+		return &exit{exitBlocked, fmt.Errorf("the plan is %s by now, --expect-plan says %s; nothing was done: look at the plan again", hash, r.expect)}
+	}
+	return nil
 }
 
 // journey is a plan on its way to being carried out.
@@ -60,19 +79,61 @@ func (a *app) carryOut(ctx context.Context, j *journey, r *running) error {
 	if evac.Blocked(j.findings) || len(j.plan.Forecast.Stuck) > 0 && !j.plan.Resumed {
 		return &exit{code: exitBlocked, err: errors.New("blocked; nothing was done")}
 	}
-	if r.expect != "" && r.expect != d.Hash {
-		return &exit{exitBlocked, fmt.Errorf("the plan is %s by now, --expect-plan says %s; nothing was done: look at the plan again", d.Hash, r.expect)}
+	if err := r.expected(&j.plan, d.Hash); err != nil {
+		return err
 	}
-	if err := a.approve(j.question, r.yes); err != nil {
+	if err := a.approve(ctx, j.question, r.yes); err != nil {
 		return err
 	}
 	if !r.wait {
-		return a.detach(d.Hash)
+		return a.detach(j.plan.Bound())
 	}
 	fmt.Fprintf(a.err, "\nRun %s\n", j.plan.Run)
 	return a.travel(ctx, r.timeout, j, func(ctx context.Context, act func(context.Context) error) error {
-		return j.site.cluster.Alone(ctx, identity(), a.tellWaiting, act)
+		return j.site.cluster.Alone(ctx, identity(), a.tellWaiting, func(ctx context.Context) error {
+			if err := j.stillFree(ctx); err != nil {
+				return err
+			}
+			return act(ctx)
+		})
 	})
+}
+
+// stillFree looks again, under the lease: while a person thought about the plan, or the lease was waited for, others may have acted.
+func (j *journey) stillFree(ctx context.Context) error {
+	s, err := j.site.observe(ctx, append(groupsOf(&j.plan), j.extra...))
+	if err != nil {
+		return err
+	}
+	return overtaken(&s, &j.plan)
+}
+
+// overtaken tells which run has begun or ended since the plan was made. That the world moved a little otherwise is what the engine is for.
+func overtaken(s *fleet.Snapshot, p *evac.Plan) error {
+	var groups []string
+	for _, g := range p.Groups {
+		groups = append(groups, g.Name)
+	}
+	stop := func(format string, args ...any) error {
+		return &exit{exitBlocked, fmt.Errorf("while you were asked, "+format+"; nothing was done: look at drover status", args...)}
+	}
+	now := evac.Ongoing(s, groups)
+	switch {
+	case now != nil && (now.Run != p.Run || !p.Resumed):
+		return stop("run %s began on %s", now.Run, groupNames(now))
+	case p.Resumed && s.Rotation(p.Run) == nil:
+		return stop("run %s ended, or somebody deleted its record", p.Run)
+	}
+	for _, e := range p.Exits {
+		n := s.Node(e.Node)
+		if n == nil || n.Mark() == nil || n.Mark().Value == p.Run {
+			continue
+		}
+		if of := rotating(s, n.Mark().Value); of != "" {
+			return stop("run %s on %s began to take node %s away", n.Mark().Value, of, n.Name)
+		}
+	}
+	return nil
 }
 
 // travel carries an approved plan out under the lease, which alone takes, and tells how it ended.
@@ -96,12 +157,15 @@ func (a *app) travel(ctx context.Context, timeout time.Duration, j *journey, alo
 	})
 	took := time.Since(began).Round(time.Second)
 	var busy *kube.Busy
+	var said *exit
 	switch {
 	case err == nil:
 		a.printLedger(&j.plan, ledger, took)
 		return nil
 	case errors.As(err, &busy):
 		return &exit{exitBlocked, err}
+	case errors.As(err, &said):
+		return err
 	case ctx.Err() != nil:
 		return &exit{exitInterrupted, fmt.Errorf("stopped watching after %s. %s", took, a.whatGoesOn(e))}
 	case within.Err() != nil:
@@ -123,7 +187,7 @@ func (j *journey) turnedRound(ctx context.Context) bool {
 }
 
 // approve asks on a terminal, and refuses to guess without one.
-func (a *app) approve(question string, yes bool) error {
+func (a *app) approve(ctx context.Context, question string, yes bool) error {
 	if yes {
 		return nil
 	}
@@ -131,11 +195,28 @@ func (a *app) approve(question string, yes bool) error {
 		return &exit{exitRefused, errors.New("nobody is there to answer; pass --yes to go ahead with this plan")}
 	}
 	fmt.Fprintf(a.err, "\n%s [y/N] ", question)
-	answer, err := bufio.NewReader(a.in).ReadString('\n')
-	if answer = strings.ToLower(strings.TrimSpace(answer)); err != nil || answer != "y" && answer != "yes" {
-		return &exit{exitRefused, errors.New("not approved; nothing was done")}
+	return answered(ctx, a.in)
+}
+
+// answered waits for a yes. Ctrl-C need not wait for the line to end.
+func answered(ctx context.Context, in io.Reader) error {
+	answer := make(chan string, 1)
+	go func() { // ends with the process at the latest: a read from a terminal cannot be called off
+		line, err := bufio.NewReader(in).ReadString('\n')
+		if err != nil {
+			line = ""
+		}
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case <-ctx.Done():
+		return &exit{exitInterrupted, errors.New("interrupted; nothing was done")}
+	case said := <-answer:
+		if said != "y" && said != "yes" {
+			return &exit{exitRefused, errors.New("not approved; nothing was done")}
+		}
+		return nil
 	}
-	return nil
 }
 
 func (a *app) tellWaiting(holder string, upTo time.Duration) {
@@ -179,10 +260,10 @@ func (a *app) whatGoesOn(e *engine.Engine) string {
 		stopping, closing, marked, strings.Join(append([]string{""}, parts...), ", "), again)
 }
 
-// detach starts the same command again in the background, approved, and returns.
-func (a *app) detach(hash string) error {
+// detach starts the same command again in the background, approved within its bound, and returns.
+func (a *app) detach(bound string) error {
 	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(s string) bool { return strings.HasPrefix(s, "--wait") })
-	log, pid, err := background(append(args, "--yes", "--expect-plan", hash), "run")
+	log, pid, err := background(append(args, "--yes", "--"+boundFlag, bound), "run")
 	if err != nil {
 		return fmt.Errorf("go on in the background: %w", err)
 	}

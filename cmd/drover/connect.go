@@ -36,7 +36,7 @@ func (c *connection) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.region, "region", "", "AWS region (otherwise AWS_REGION and the usual rules)")
 }
 
-// cloudEvery is how often AWS is asked while a run waits for it. Far below its rate limits, even with dozens of groups.
+// cloudEvery is how often AWS is asked while a run waits for it.
 const cloudEvery = 2 * time.Second
 
 // site is one cluster with its AWS account, connected.

@@ -33,6 +33,7 @@ type demo struct {
 
 func (a *app) demoCommand() *cobra.Command {
 	parent := &cobra.Command{Use: "demo", Short: "Show something, from an empty machine to a checked result", Example: "  drover sandbox demo rotate"}
+	family(parent)
 	var d demo
 	c := &cobra.Command{
 		Use: "rotate", Short: "Rotate a group of six nodes under live traffic", Args: cobra.NoArgs,

@@ -112,6 +112,11 @@ func describe(p *evac.Plan, findings []fleet.Finding, place string) planDocument
 	return d
 }
 
+// nothingToDo is the plan of a wish that is fulfilled already.
+func nothingToDo(why error, place string) planDocument {
+	return describe(&evac.Plan{Notes: []string{why.Error()}}, nil, place)
+}
+
 func describeFindings(findings []fleet.Finding) []findingDoc {
 	out := []findingDoc{}
 	for _, f := range findings {

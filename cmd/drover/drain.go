@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,6 +11,7 @@ import (
 	"drover.dev/depart"
 	"drover.dev/evac"
 	"drover.dev/fleet"
+	"drover.dev/kube"
 )
 
 type drain struct {
@@ -41,8 +41,10 @@ left its load balancers, and its group's desired capacity is one less.`,
 	c.Flags().BoolVar(&d.terminate, "terminate", false, "close the machine when the node is empty")
 	c.Flags().BoolVar(&d.undo, "undo", false, "take drover's taint off again")
 	c.Flags().BoolVar(&d.force, "force", false, "also evict pods without a controller: nothing brings them back")
-	c.MarkFlagsMutuallyExclusive("terminate", "undo")
 	d.run.flags(c)
+	for _, other := range []string{"terminate", "force", "wait", "expect-plan", "timeout"} {
+		c.MarkFlagsMutuallyExclusive(other, "undo")
+	}
 	return c
 }
 
@@ -61,8 +63,8 @@ func (a *app) drain(ctx context.Context, node string, d *drain) error {
 	}
 	o := evac.Options{Run: newRun(time.Now()), Force: d.force}
 	if m := snapshot.Node(node).Mark(); m != nil {
-		if g := snapshot.Group(departure.Group); g != nil && g.Mark != nil && g.Mark.Run == m.Value {
-			return fmt.Errorf("node %s: run %s is taking it away already, with its group %s; go on with drover rotate %s", node, m.Value, g.Name, g.Name)
+		if of := rotating(&snapshot, m.Value); of != "" {
+			return &exit{exitBlocked, fmt.Errorf("node %s: run %s is taking it away already, with its %s; drover status tells how to go on", node, m.Value, of)}
 		}
 		o.Run = m.Value // an earlier drain of this node: go on with it
 	}
@@ -81,32 +83,77 @@ func (a *app) drain(ctx context.Context, node string, d *drain) error {
 	return nil
 }
 
+// rotating names the groups of the rotation that a run is; "" when it is no rotation, or over: then its taint is a person's drain.
+func rotating(s *fleet.Snapshot, run string) string {
+	if r := s.Rotation(run); r != nil {
+		return groupNames(r)
+	}
+	for i := range s.Groups {
+		if r := evac.Ongoing(s, []string{s.Groups[i].Name}); r != nil && r.Run == run {
+			return groupNames(r)
+		}
+	}
+	return ""
+}
+
 func (a *app) undrain(ctx context.Context, node string) error {
 	s, err := a.conn.connect(ctx)
 	if err != nil {
 		return err
 	}
-	snapshot, _, err := s.observeNode(ctx, node)
+	snapshot, groups, err := s.observeNode(ctx, node)
 	if err != nil {
 		return err
 	}
-	n := snapshot.Node(node)
-	mark := n.Mark()
-	if mark == nil {
-		fmt.Fprintf(a.err, "Node %s carries no taint of drover's; nothing to undo.\n", node)
-		return nil
+	if n, err := drainedNode(&snapshot, node); n == nil {
+		return a.orNothing(node, err)
 	}
-	if i := slices.IndexFunc(snapshot.Groups, func(g fleet.Group) bool { return g.Mark != nil && g.Mark.Run == mark.Value }); i >= 0 {
-		return fmt.Errorf("node %s: run %s of group %s is taking it away; finish that first", node, mark.Value, snapshot.Groups[i].Name)
-	}
-	return s.cluster.Alone(ctx, identity(), a.tellWaiting, func(ctx context.Context) error {
-		err := s.cluster.Act(ctx, fleet.Action{Verb: fleet.Untaint, Node: node})
-		if n.OutBy == mark.Value {
-			err = errors.Join(err, s.cluster.Act(ctx, fleet.Action{Verb: fleet.Include, Node: node, Run: mark.Value}))
+	err = s.cluster.Alone(ctx, identity(), a.tellWaiting, func(ctx context.Context) error {
+		now, err := s.observe(ctx, groups)
+		if err != nil {
+			return err
 		}
-		if err == nil {
-			fmt.Fprintf(a.err, "Node %s takes pods again.\n", node)
+		n, err := drainedNode(&now, node)
+		if n == nil {
+			return a.orNothing(node, err)
 		}
-		return err
+		return a.giveBack(ctx, s, n)
 	})
+	var busy *kube.Busy
+	if errors.As(err, &busy) {
+		return &exit{exitBlocked, err}
+	}
+	return err
+}
+
+// drainedNode returns the node if a drain has tainted it, nil if nobody has. That a rotation under way has is an error.
+func drainedNode(s *fleet.Snapshot, node string) (*fleet.Node, error) {
+	n := s.Node(node)
+	if n == nil || n.Mark() == nil {
+		return nil, nil
+	}
+	if of := rotating(s, n.Mark().Value); of != "" {
+		return nil, &exit{exitBlocked, fmt.Errorf("node %s: run %s of %s is taking it away; finish that first", node, n.Mark().Value, of)}
+	}
+	return n, nil
+}
+
+func (a *app) orNothing(node string, err error) error {
+	if err == nil {
+		fmt.Fprintf(a.err, "Node %s carries no taint of drover's; nothing to undo.\n", node)
+	}
+	return err
+}
+
+// giveBack lets a drained node take pods and traffic again.
+func (a *app) giveBack(ctx context.Context, s *site, n *fleet.Node) error {
+	run := n.Mark().Value
+	err := s.cluster.Act(ctx, fleet.Action{Verb: fleet.Untaint, Node: n.Name, Run: run})
+	if n.OutBy == run {
+		err = errors.Join(err, s.cluster.Act(ctx, fleet.Action{Verb: fleet.Include, Node: n.Name, Run: run}))
+	}
+	if err == nil {
+		fmt.Fprintf(a.err, "Node %s takes pods again.\n", n.Name)
+	}
+	return err
 }

@@ -15,6 +15,7 @@ import (
 
 func (a *app) explainCommand() *cobra.Command {
 	c := &cobra.Command{Use: "explain", Short: "Say why something is as it is", Example: "  drover explain node ip-10-0-1-7.eu-west-1.compute.internal\n  drover explain pod shop/api-6d5f-x2x7q"}
+	family(c)
 	c.AddCommand(a.explainNodeCommand(), a.explainPodCommand(), a.explainDepartureCommand())
 	return c
 }
@@ -64,8 +65,12 @@ func (a *app) explained(ctx context.Context, about func(*explainer) (*explanatio
 	}
 	x := &explainer{Snapshot: &snapshot}
 	if snapshot.Unjournaled == "" {
-		if x.records, err = s.cluster.Records(ctx); err != nil {
+		var unreadable int
+		if x.records, unreadable, err = s.cluster.Records(ctx); err != nil {
 			fmt.Fprintln(a.err, "What is over is not told:", err)
+		}
+		if unreadable > 0 {
+			fmt.Fprintf(a.err, "%s that are over were written by another version of drover, and are not told.\n", counted(unreadable, "run", "runs"))
 		}
 	}
 	e, err := about(x)

@@ -43,7 +43,7 @@ func (a *app) install(ctx context.Context, yes bool) error {
 		return err
 	}
 	installTable(a.err, a.conn.cluster(), wanted, there)
-	if err := a.approve("Install these?", yes); err != nil {
+	if err := a.approve(ctx, "Install these?", yes); err != nil {
 		return err
 	}
 	cfg, err := a.conn.config()

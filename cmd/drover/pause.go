@@ -70,10 +70,11 @@ func (a *app) pause(ctx context.Context, args []string, p *pausing) error {
 	}
 	stop := fleet.Pause{By: who, Why: p.reason, At: time.Now()}
 	if p.all {
-		if err := cluster.StopAll(ctx, stop); err != nil {
+		stands, err := cluster.StopAll(ctx, stop)
+		if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.err, "Everything on %s is stopped. Let it go on with: drover resume --all\n", a.conn.cluster())
+		a.tellStop(&stands, &stop)
 		return nil
 	}
 	rec, err := chosen(ctx, cluster, args)
@@ -89,6 +90,16 @@ func (a *app) pause(ctx context.Context, args []string, p *pausing) error {
 	}
 	fmt.Fprintf(a.err, "Run %s on %s is %s. Let it go on with: drover resume %s\n", rec.Run, groupNames(rec), &stop, rec.Run)
 	return nil
+}
+
+// tellStop says that everything stands, and whose stop it is when that of somebody else was there first.
+func (a *app) tellStop(stands, asked *fleet.Pause) {
+	if stands.By == asked.By && stands.Why == asked.Why {
+		fmt.Fprintf(a.err, "Everything on %s is stopped. Let it go on with: drover resume --all\n", a.conn.cluster())
+		return
+	}
+	fmt.Fprintf(a.err, "Everything on %s is already %s, since %s; that stop stays as it is. drover resume --all lifts it.\n",
+		a.conn.cluster(), stands, stands.At.Local().Format(time.DateTime))
 }
 
 func (a *app) resume(ctx context.Context, args []string, p *pausing) error {
@@ -123,7 +134,7 @@ func (a *app) resume(ctx context.Context, args []string, p *pausing) error {
 
 // chosen reads the run that the arguments mean.
 func chosen(ctx context.Context, cluster *kube.Cluster, args []string) (*fleet.RotationRecord, error) {
-	records, err := cluster.Records(ctx)
+	records, _, err := cluster.Records(ctx)
 	if err != nil {
 		return nil, err
 	}

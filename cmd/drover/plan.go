@@ -2,15 +2,20 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"drover.dev/depart"
 	"drover.dev/evac"
 )
 
 func (a *app) planCommand() *cobra.Command {
 	plan := &cobra.Command{Use: "plan", Short: "Show what would be done, and do nothing", Example: "  drover plan rotate web"}
+	family(plan)
 	var r rotation
 	c := &cobra.Command{
 		Use: "rotate GROUP...", Short: "Show how a rotation would go",
@@ -31,8 +36,14 @@ being meant (a dry run), quotas are compared with the surge, and probes are aske
 
 func (a *app) planRotate(ctx context.Context, groups []string, r *rotation) error {
 	j, err := a.prepareRotation(ctx, groups, r)
+	if errors.Is(err, depart.ErrNothing) && a.output != "table" { // who reads documents gets one in any case
+		return errors.Join(a.print(nothingToDo(err, j.site.place), nil), err)
+	}
 	if err != nil {
 		return err
+	}
+	if rec := &j.plan.Record; j.plan.Resumed {
+		fmt.Fprintf(a.err, "Run %s of %s, begun %s, is under way; this is what is left of it.\n", rec.Run, orSomebody(rec.Requester), rec.At.Local().Format(time.DateTime))
 	}
 	d := describe(&j.plan, j.findings, j.site.place)
 	if err := a.print(d, func(w io.Writer) { planTable(w, &d) }); err != nil {

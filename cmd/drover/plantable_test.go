@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,8 +58,8 @@ func TestPodsThatAreNotEvictedAreNotTried(t *testing.T) {
 	s.Pods[1].Terminating = true
 	s.Pods[2].Budgets = []string{"shop/api", "shop/other"}
 	p, _ := planned(t, &s, evac.Options{})
-	if got := tried(&s, &p); len(got) != 3 {
-		t.Errorf("tries %v, want 3 of 6", got)
+	if got := tried(&s, &p); len(got) != 3 || slices.ContainsFunc(got, func(r fleet.PodRef) bool { return r.Name < "api-3" }) {
+		t.Errorf("tries %v, want the last 3 of 6", got)
 	}
 	s.Budgets[0].Desired = 6 // never
 	if got := tried(&s, &p); len(got) != 0 {
@@ -66,11 +67,30 @@ func TestPodsThatAreNotEvictedAreNotTried(t *testing.T) {
 	}
 }
 
-func TestSameFindingIsToldOnce(t *testing.T) {
-	f := fleet.Finding{Code: "max-too-small", Subject: "group web", Reason: "a"}
-	g := f
-	g.Reason = "b"
-	if got := withoutRepeats([]fleet.Finding{f, g, {Code: codeRefused, Subject: "pod a"}, {Code: codeRefused, Subject: "pod a", Reason: "another"}}); len(got) != 3 {
-		t.Errorf("got %v", got)
+func TestFewOfAlikePodsAreTried(t *testing.T) {
+	s := shop()
+	p, _ := planned(t, &s, evac.Options{Force: true})
+	if got := tried(&s, &p); len(got) != alikeTries {
+		t.Errorf("tries %d of six alike, want %d", len(got), alikeTries)
+	}
+	s.Pods[0].Budgets = nil // another kind
+	if got := tried(&s, &p); len(got) != alikeTries+1 {
+		t.Errorf("tries %d, want %d", len(got), alikeTries+1)
+	}
+	for i := range s.Pods {
+		s.Pods[i].Owner, s.Pods[i].Budgets = fleet.Owner{}, nil // nobody's: none is like another
+	}
+	if got := tried(&s, &p); len(got) != 6 {
+		t.Errorf("tries %d, want all 6", len(got))
+	}
+}
+
+func TestTriesThatAreCutShortAreTold(t *testing.T) {
+	if got := untried(6, 6); got != nil {
+		t.Errorf("all were tried, and yet %v", got)
+	}
+	got := untried(300, 412)
+	if len(got) != 1 || got[0].Blocks || !strings.Contains(got[0].Reason, "300 of 412 pods were tried") || fleet.RuleOf(got[0].Code).Blocks != "no" {
+		t.Errorf("got %+v", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"drover.dev/engine"
 	"drover.dev/evac"
@@ -15,20 +16,22 @@ import (
 
 // Findings of what only live calls can tell. The other codes are evac's.
 const (
-	codeRefused = "eviction-refused"
-	codeProbe   = "probe-bad"
+	codeRefused   = "eviction-refused"
+	codeUnchecked = "limit-unchecked"
+	codeProbe     = "probe-bad"
 )
 
-// manyTries is from how many evictions on people are told why they wait: at the client's rate these take seconds.
-const manyTries = 200
+// How many evictions are tried, and how long: pods of one owner under one budget are alike, and nobody waits for ever to see a plan.
+const (
+	alikeTries = 3
+	mostTries  = 300
+	triesEnd   = 20 * time.Second
+	manyTries  = 200 // from here on people are told why they wait: at the client's rate these take seconds
+)
 
 // preflight adds what only live calls can tell before anything is changed: evictions that would be refused, quotas, health probes.
 func (j *journey) preflight(ctx context.Context, s *fleet.Snapshot, tell io.Writer) error {
-	pods := tried(s, &j.plan)
-	if len(pods) >= manyTries {
-		fmt.Fprintf(tell, "Trying %d evictions without meaning them\n", len(pods))
-	}
-	j.findings = append(j.findings, refusals(&j.plan, j.site.cluster.TryEvict(ctx, pods))...)
+	j.try(ctx, tried(s, &j.plan), tell)
 	limits, err := j.site.cloud.Limits(ctx, more(s, &j.plan))
 	if err != nil {
 		return fmt.Errorf("compare the surge with what AWS allows: %w", err)
@@ -39,9 +42,33 @@ func (j *journey) preflight(ctx context.Context, s *fleet.Snapshot, tell io.Writ
 		return err
 	}
 	j.findings = append(j.findings, ask(ctx, probes)...)
-	j.findings = withoutRepeats(j.findings)
 	slices.SortStableFunc(j.findings, func(a, b fleet.Finding) int { return rank(a) - rank(b) })
 	return nil
+}
+
+// try asks for the pods' evictions without meaning them.
+func (j *journey) try(ctx context.Context, pods []fleet.PodRef, tell io.Writer) {
+	within, cancel := context.WithTimeout(ctx, triesEnd)
+	defer cancel()
+	some := pods[:min(len(pods), mostTries)]
+	if len(some) >= manyTries {
+		fmt.Fprintf(tell, "Trying %d evictions without meaning them (up to %s)\n", len(some), triesEnd)
+	}
+	refused, tried := j.site.cluster.TryEvict(within, some)
+	j.findings = append(j.findings, refusals(&j.plan, refused)...)
+	j.findings = append(j.findings, untried(tried, len(pods))...)
+}
+
+// untried tells that the tries were cut short.
+func untried(tried, of int) []fleet.Finding {
+	if tried >= of {
+		return nil
+	}
+	return []fleet.Finding{{
+		Code: codeUnchecked, Subject: "evictions",
+		Reason: fmt.Sprintf("%d of %d pods were tried: at most %d are, within %s", tried, of, mostTries, triesEnd),
+		Next:   "nothing, unless admission webhooks hold pods: a run waits where one does, and says so",
+	}}
 }
 
 // rank puts what blocks first.
@@ -52,8 +79,14 @@ func rank(f fleet.Finding) int {
 	return 1
 }
 
-// tried are the pods whose eviction the run will ask for. Those of budgets that never allow any, and of several budgets, have findings of their own.
+// tried are pods whose eviction the run will ask for, a few of each owner under each budget. Those of budgets that never allow any, and of
+// several budgets, have findings of their own.
 func tried(s *fleet.Snapshot, p *evac.Plan) []fleet.PodRef {
+	type kind struct {
+		owner  fleet.Owner
+		budget string
+	}
+	alike := map[kind]int{}
 	pods := byUID(s)
 	var out []fleet.PodRef
 	for _, m := range p.Moves {
@@ -63,6 +96,11 @@ func tried(s *fleet.Snapshot, p *evac.Plan) []fleet.PodRef {
 		}
 		if len(pod.Budgets) == 1 {
 			if b := s.Budget(pod.Budgets[0]); b != nil && b.Never() {
+				continue
+			}
+		}
+		if k := (kind{pod.Owner, strings.Join(pod.Budgets, "")}); k.owner.Kind != "" {
+			if alike[k]++; alike[k] > alikeTries {
 				continue
 			}
 		}
@@ -125,17 +163,6 @@ func more(s *fleet.Snapshot, p *evac.Plan) map[string]int {
 		}
 	}
 	return out
-}
-
-// withoutRepeats drops findings that an earlier one tells already: evac and AWS both look at a group's maximum.
-func withoutRepeats(findings []fleet.Finding) []fleet.Finding {
-	told := map[[2]string]bool{}
-	return slices.DeleteFunc(findings, func(f fleet.Finding) bool {
-		key := [2]string{f.Code, f.Subject}
-		was := told[key]
-		told[key] = true
-		return was && f.Code != codeRefused
-	})
 }
 
 // ask asks every probe once: a run whose probe is bad from the beginning would only stand still.

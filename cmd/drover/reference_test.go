@@ -77,10 +77,13 @@ func document(b *strings.Builder, c *cobra.Command) {
 	fmt.Fprintf(b, "\n## %s\n\n", c.CommandPath())
 	text := c.Long
 	if text == "" {
-		text = c.Short + "."
+		text = c.Short
+		if !strings.HasSuffix(text, "?") {
+			text += "."
+		}
 	}
 	fmt.Fprintf(b, "%s\n", text)
-	if c.Runnable() {
+	if c.Runnable() && !c.HasSubCommands() {
 		fmt.Fprintf(b, "\n```\n%s\n```\n", c.UseLine())
 	}
 	if c.Example != "" {

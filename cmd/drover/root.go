@@ -22,7 +22,7 @@ const (
 	exitFailed      = 1   // an error
 	exitChanges     = 2   // plan shows changes; only with --detailed-exitcode
 	exitBlocked     = 3   // a guard says no; nothing was done
-	exitTimeout     = 4   // --timeout passed; what was begun can be gone on with
+	exitTimeout     = 4   // --timeout passed, or another process did not stop in time; what was begun can be gone on with
 	exitRefused     = 5   // needs --yes
 	exitTakenBack   = 6   // a person took the run back meanwhile (drover abort)
 	exitUsage       = 64  // wrong flags or arguments
@@ -114,6 +114,26 @@ func usageError(err error) bool {
 	return false
 }
 
+// checkColor checks a flag that every command has.
+func (a *app) checkColor() error {
+	switch a.color {
+	case "auto", "always", "never":
+		return nil
+	}
+	return usagef("--color %q: use auto, always or never", a.color)
+}
+
+// family makes a command that only holds others say so when it is called with something that none of them is: cobra would show its help, and succeed.
+func family(c *cobra.Command) {
+	c.DisableFlagsInUseLine = true
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return c.Help()
+		}
+		return usagef("unknown command %q for %q; see %s --help", args[0], c.CommandPath(), c.CommandPath())
+	}
+}
+
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "drover",
@@ -133,6 +153,7 @@ Exit codes: 0 done or nothing to do, 1 failed, 2 plan shows changes (--detailed-
 	}
 	a.conn.flags(root.PersistentFlags())
 	root.PersistentFlags().StringVar(&a.color, "color", "auto", "colours on a terminal: auto, always or never (NO_COLOR is honoured)")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.checkColor() }
 	root.AddCommand(a.planCommand(), a.rotateCommand(), a.abortCommand(), a.rollbackCommand(), a.pauseCommand(), a.resumeCommand(), a.drainCommand(), a.watchCommand(),
 		a.explainCommand(), a.statusCommand(), a.installCommand(), a.sandboxCommand(), a.versionCommand())
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {

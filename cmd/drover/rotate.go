@@ -42,11 +42,14 @@ func (a *app) rotate(ctx context.Context, groups []string, r *rotation) error {
 	if err != nil {
 		return err
 	}
+	if rec := &j.plan.Record; j.plan.Resumed {
+		fmt.Fprintf(a.err, "Going on with run %s of %s, begun %s, as it was approved then.\n", rec.Run, orSomebody(rec.Requester), rec.At.Local().Format(time.DateTime))
+	}
 	j.question = fmt.Sprintf("Replace %d nodes?", len(j.plan.Exits))
 	return a.carryOut(ctx, j, &r.run)
 }
 
-// prepareRotation connects, observes and plans: a new run, or the rest of one that is under way.
+// prepareRotation connects, observes and plans: a new run, or the rest of one that is under way. With depart.ErrNothing the journey has a site only.
 func (a *app) prepareRotation(ctx context.Context, groups []string, r *rotation) (*journey, error) {
 	slices.Sort(groups)
 	groups = slices.Compact(groups)
@@ -69,10 +72,10 @@ func (a *app) prepareRotation(ctx context.Context, groups []string, r *rotation)
 		return nil, err
 	}
 	departures, err := depart.Rotate(&snapshot, groups, criterion)
-	if err != nil {
-		return nil, err
-	}
 	j := &journey{site: s}
+	if err != nil {
+		return j, err
+	}
 	j.plan, j.findings = evac.Make(&snapshot, groups, departures, options)
 	return j, j.preflight(ctx, &snapshot, a.err)
 }
@@ -95,7 +98,6 @@ func (a *app) goOn(ctx context.Context, s *site, seen *fleet.Snapshot, rec *flee
 	}
 	j := &journey{site: s}
 	j.plan, j.findings = evac.Resume(&snapshot, rec)
-	fmt.Fprintf(a.err, "Going on with run %s of %s, begun %s, as it was approved then.\n", rec.Run, orSomebody(rec.Requester), rec.At.Local().Format(time.DateTime))
 	return j, nil
 }
 

@@ -35,6 +35,7 @@ func (a *app) sandboxCommand() *cobra.Command {
 and run pods, and a load balancer that carries traffic. Nothing leaves the machine and nothing costs money.`,
 		Example: "  drover sandbox up\n  eval \"$(drover sandbox env)\"\n  drover sandbox down",
 	}
+	family(c)
 	var f sandboxFlags
 	c.PersistentFlags().StringVar(&f.dir, "dir", defaultDir(), "folder of the sandbox")
 	c.AddCommand(a.sandboxUp(&f), a.sandboxDown(&f), a.sandboxStatus(&f), a.sandboxEnv(&f), a.sandboxPublish(&f), a.sandboxServe(&f), a.sandboxBuild(), a.serveHTTP(), a.demoCommand())

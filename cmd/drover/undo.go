@@ -78,7 +78,7 @@ func (a *app) undo(ctx context.Context, name string, u *undoing) error {
 		return &exit{exitBlocked, fmt.Errorf("%s; nothing was done", snapshot.Unjournaled)}
 	}
 	findingsTable(a.err, describeFindings(unblocked(j.findings)))
-	if err := a.approve(fmt.Sprintf("Take run %s back?", rec.Run), u.yes); err != nil {
+	if err := a.approve(ctx, fmt.Sprintf("Take run %s back?", rec.Run), u.yes); err != nil {
 		return err
 	}
 	return a.goBack(ctx, s, &snapshot, rec, u)
@@ -96,7 +96,7 @@ func unblocked(findings []fleet.Finding) []fleet.Finding {
 
 // undoneAlready tells about a run that is over: taken back, it is as it was asked for.
 func (a *app) undoneAlready(ctx context.Context, s *site, name string, otherwise error) error {
-	records, err := s.cluster.Records(ctx)
+	records, _, err := s.cluster.Records(ctx)
 	if err != nil {
 		return otherwise
 	}
@@ -132,7 +132,7 @@ func (a *app) goBack(ctx context.Context, s *site, seen *fleet.Snapshot, rec *fl
 		return err
 	}
 	fmt.Fprintf(a.err, "\nRun %s, the way back\n", rec.Run)
-	return a.travel(ctx, u.timeout, j, func(ctx context.Context, act func(context.Context) error) error {
+	err = a.travel(ctx, u.timeout, j, func(ctx context.Context, act func(context.Context) error) error {
 		return a.afterOthers(ctx, s, func(ctx context.Context) error {
 			if err := j.again(ctx, rec, recorded); err != nil {
 				return err
@@ -140,6 +140,16 @@ func (a *app) goBack(ctx context.Context, s *site, seen *fleet.Snapshot, rec *fl
 			return act(ctx)
 		})
 	})
+	var busy *kube.Busy
+	if recorded && errors.As(err, &busy) {
+		return turned(rec.Run, busy)
+	}
+	return err
+}
+
+// turned is the end of waiting for a process that does not stop: what was asked for is written already, and holds.
+func turned(run string, busy *kube.Busy) error {
+	return &exit{exitTimeout, fmt.Errorf("run %s is turned round; the same command goes on, once %s has given the lease back", run, busy.Holder)}
 }
 
 // again plans anew from what is there now: the other process went on until it noticed.

@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"io"
 	"strings"
 	"testing"
 )
@@ -40,6 +43,16 @@ func TestUsage(t *testing.T) {
 		{"explain pod", 64, "accepts 1 arg"},
 		{"explain departure a b", 64, "accepts 1 arg"},
 		{"nope", 64, "unknown command"},
+		{"plan rotat web", 64, `unknown command "rotat" for "drover plan"; see drover plan --help`},
+		{"explain nodes a", 64, `unknown command "nodes" for "drover explain"`},
+		{"sandbox start", 64, `unknown command "start" for "drover sandbox"`},
+		{"sandbox demo drain", 64, `unknown command "drain" for "drover sandbox demo"`},
+		{"plan", 0, "drover plan [command]"},
+		{"version --color bogus", 64, `--color "bogus": use auto, always or never`},
+		{"drain n --undo --force", 64, "if any flags in the group [force undo]"},
+		{"drain n --undo --wait=false", 64, "if any flags in the group [wait undo]"},
+		{"drain n --undo --expect-plan x", 64, "if any flags in the group [expect-plan undo]"},
+		{"rotate web --probe https://u:secret@shop", 64, "carries credentials"},
 		{"rotate --nope", 64, "unknown flag: --nope"},
 		{"version", 0, "drover "},
 	} {
@@ -54,10 +67,28 @@ func TestUsage(t *testing.T) {
 func TestNobodyIsThereToAnswer(t *testing.T) {
 	var errs bytes.Buffer
 	a := &app{in: strings.NewReader("yes\n"), err: &errs}
-	if err := a.approve("Go?", false); err == nil || err.(*exit).code != exitRefused {
+	if err := a.approve(t.Context(), "Go?", false); err == nil || err.(*exit).code != exitRefused {
 		t.Errorf("without a terminal: %v", err)
 	}
-	if err := a.approve("Go?", true); err != nil {
+	if err := a.approve(t.Context(), "Go?", true); err != nil {
 		t.Errorf("with --yes: %v", err)
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	for text, code := range map[string]int{"y\n": 0, " Yes\n": 0, "n\n": exitRefused, "\n": exitRefused, "y": exitRefused} {
+		err := answered(t.Context(), strings.NewReader(text))
+		var coded *exit
+		if code == 0 && err != nil || code != 0 && (!errors.As(err, &coded) || coded.code != code) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	never, typist := io.Pipe()
+	defer typist.Close()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	var coded *exit
+	if err := answered(ended, never); !errors.As(err, &coded) || coded.code != exitInterrupted {
+		t.Errorf("Ctrl-C at the question: %v", err)
 	}
 }

@@ -113,7 +113,7 @@ func (w *watcher) look(ctx context.Context) (*view, error) {
 
 // ending says how the run ended.
 func (w *watcher) ending(ctx context.Context) string {
-	records, err := w.site.cluster.Records(ctx)
+	records, _, err := w.site.cluster.Records(ctx)
 	if err == nil {
 		for _, r := range records {
 			if r.Run == w.run && !r.Marks.Ended.IsZero() {

@@ -164,6 +164,12 @@ func TestRecords(t *testing.T) {
 	rec.Marks.Ended = start.Add(time.Hour)
 	l.must(write())
 	l.equal("over", len(seen().Rotations), 0)
+	l.must(write()) // already so
+	rec.Marks.Ended = time.Time{}
+	var fatal *fleet.Fatal
+	if err := write(); !errors.As(err, &fatal) || !strings.Contains(err.Error(), "run r is over") {
+		t.Errorf("it began again: %v", err)
+	}
 	l.equal("kept", len(l.Records()), 1)
 	for _, err := range []error{l.Pause("none", nil), l.Pause("r", nil), l.Intend("r", fleet.Back)} {
 		if err == nil {
@@ -182,7 +188,6 @@ func TestRecords(t *testing.T) {
 	l.equal("stopped", seen().Stopped == nil, true)
 
 	without := newLab(t, Options{Unjournaled: "its CRD is missing"})
-	var fatal *fleet.Fatal
 	if err := without.act(fleet.Action{Verb: fleet.Record, Rotation: &rec}); !errors.As(err, &fatal) || err.Error() != "its CRD is missing" {
 		t.Error(err)
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // record writes a run's record. Of one that is there already it only sets what is not set yet: marks, and the way back. Whether the run is paused
-// is for people to say, through Pause.
+// is for people to say, through Pause. A run that is over does not begin again.
 func (c *Cluster) record(want fleet.RotationRecord) error {
 	if c.without != "" {
 		return &fleet.Fatal{Err: errors.New(c.without)}
@@ -25,6 +25,9 @@ func (c *Cluster) record(want fleet.RotationRecord) error {
 		return nil
 	}
 	have := &c.records[i]
+	if !have.Marks.Ended.IsZero() && want.Marks.Ended.IsZero() {
+		return &fleet.Fatal{Err: fmt.Errorf("run %s is over; look at drover status and start anew", want.Run)}
+	}
 	if !reflect.DeepEqual(approved(*have), approved(want)) {
 		return &fleet.Refused{Reason: fmt.Sprintf("rotation %s is there already, with another approved plan (hash %s, not %s)", want.Run, have.Hash, want.Hash), Wait: ownerWait}
 	}
