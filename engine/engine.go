@@ -226,6 +226,7 @@ type assumption struct {
 
 type backoff struct {
 	tries int
+	held  bool
 	until time.Time
 	why   string
 	tell  time.Time // when it is told again
@@ -377,7 +378,11 @@ func (r *Run) refused(s *fleet.Snapshot) {
 	}
 	for i := range s.Pods {
 		p := &s.Pods[i]
-		if b := r.backoff[fleet.Action{Verb: fleet.Evict, Pod: p.Ref}.Key()]; b != nil && s.Now.Before(b.until) {
+		b := r.backoff[fleet.Action{Verb: fleet.Evict, Pod: p.Ref}.Key()]
+		if b == nil {
+			continue
+		}
+		if p.Held = b.held; s.Now.Before(b.until) {
 			p.Refused = b.why
 		}
 	}
@@ -510,7 +515,8 @@ func (r *Run) outcome(a fleet.Action, err error) error {
 	}
 	wait := delay(b.tries)
 	var refused *fleet.Refused
-	if errors.As(err, &refused) && refused.Wait > 0 {
+	b.held = errors.As(err, &refused) && refused.Held
+	if refused != nil && refused.Wait > 0 {
 		wait = refused.Wait
 	}
 	b.tries++

@@ -94,7 +94,7 @@ func (v *tick) zoneFirst(e *exit) string {
 		return ""
 	}
 	for i := range v.exits {
-		if x := &v.exits[i]; x.Group == e.Group && x.in != nil && !v.outOfService(x) && !v.noRoom[x.Instance] && b.mayLose(x.Zone) {
+		if x := &v.exits[i]; x.Group == e.Group && x.in != nil && !v.outOfService(x) && !v.noRoom[x.Instance] && !x.held && b.mayLose(x.Zone) {
 			return fmt.Sprintf("node %s of zone %s goes first, so that the zones stay even", x.Name(), x.Zone)
 		}
 	}

@@ -88,7 +88,7 @@ func (v *tick) queues() [][]*exit {
 	}
 	for _, q := range out {
 		slices.SortStableFunc(q, func(a, b *exit) int {
-			return cmp.Or(cmp.Compare(a.left, b.left), cmp.Compare(len(a.pods), len(b.pods)))
+			return cmp.Or(order(a.held, b.held), cmp.Compare(a.left, b.left), cmp.Compare(len(a.pods), len(b.pods)))
 		})
 	}
 	crowd, even := v.crowd(), v.mayLose(at)
@@ -97,6 +97,17 @@ func (v *tick) queues() [][]*exit {
 		return cmp.Or(cmp.Compare(even[y], even[x]), cmp.Compare(crowd[y], crowd[x]))
 	})
 	return out
+}
+
+// order puts those that are held last.
+func order(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
 }
 
 // mayLose marks with 1 the zones that can lose a node now without the zones ending uneven: what is emptied elsewhere would only wait.

@@ -192,6 +192,7 @@ type exit struct {
 	planned *sheet       // what was to move
 	pods    []*fleet.Pod // those that have to move and have not left, terminating ones included
 	has     *resident    // the same, with what they need; nil without a node
+	held    bool         // somebody who may do so for long keeps a pod on it
 	left    float64      // share of its planned pods that has not left
 }
 
@@ -318,6 +319,7 @@ func (v *tick) look() {
 		if x.node != nil {
 			x.has = v.ix.resident(x.node, x.seat)
 			x.pods = x.has.pods
+			x.held = slices.ContainsFunc(x.pods, func(p *fleet.Pod) bool { return p.Held })
 			x.left = float64(len(x.pods)) / float64(max(len(x.pods), x.planned.count(), 1))
 		}
 		switch {

@@ -386,6 +386,20 @@ func (p *Plan) Group(name string) *GroupPlan {
 	return nil
 }
 
+// Bound is what a plan may touch, its groups and exits, in twelve hexadecimal digits. Unlike Hash it stays the same when pods come and go.
+func (p *Plan) Bound() string {
+	var lines []string
+	for _, g := range p.Groups {
+		lines = append(lines, fmt.Sprintf("group %s %s %v\n", g.Name, g.Criterion, g.Wants))
+	}
+	for _, e := range p.Exits {
+		lines = append(lines, fmt.Sprintf("exit %s %s %s %v %v\n", e.Group, e.Instance, e.Node, e.Replace, e.Release))
+	}
+	slices.Sort(lines)
+	sum := sha256.Sum256([]byte(strings.Join(lines, "")))
+	return hex.EncodeToString(sum[:])[:12]
+}
+
 // Hash is the plan's content in twelve hexadecimal digits: two plans with one hash touch the same nodes, move the same pods and change the
 // same groups.
 func (p *Plan) Hash() string {

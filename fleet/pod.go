@@ -32,6 +32,7 @@ type Pod struct {
 	Tolerations []Toleration
 	VolumeZones []string // zones its volumes can be used in; empty when anywhere
 	Unplaced    string   // the scheduler's words when it found no node
+	Held        bool     // its eviction was refused by somebody who may do so for long
 	Refused     string   // why its eviction was refused a moment ago; not worth asking for again yet
 
 	Labels   map[string]string

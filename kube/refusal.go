@@ -33,7 +33,7 @@ func classify(err error) error {
 		return nil
 	}
 	if holder, says := heldBy(err); holder != "" {
-		return &fleet.Refused{Reason: fmt.Sprintf("held by its owner: %s says: %s", holder, says), Wait: ownerWait}
+		return &fleet.Refused{Reason: fmt.Sprintf("held by its owner: %s says: %s", holder, says), Wait: ownerWait, Held: true}
 	}
 	switch {
 	case apierrors.IsUnauthorized(err):
@@ -41,11 +41,11 @@ func classify(err error) error {
 	case lacksRight(err):
 		return &fleet.Fatal{Err: fmt.Errorf("%w; grant drover that right", err)}
 	case apierrors.IsForbidden(err):
-		return &fleet.Refused{Reason: "the API server forbids it for now: " + causes(err), Wait: ownerWait}
+		return &fleet.Refused{Reason: "the API server forbids it for now: " + causes(err), Wait: ownerWait, Held: true}
 	case strings.Contains(message(err), twoBudgets):
-		return &fleet.Refused{Reason: "the API server refuses: more than one PodDisruptionBudget covers the pod; leave one of them", Wait: brokenWait}
+		return &fleet.Refused{Reason: "the API server refuses: more than one PodDisruptionBudget covers the pod; leave one of them", Wait: brokenWait, Held: true}
 	case strings.Contains(message(err), "failed calling webhook"):
-		return &fleet.Refused{Reason: "an admission webhook that has to be asked does not answer: " + message(err), Wait: ownerWait}
+		return &fleet.Refused{Reason: "an admission webhook that has to be asked does not answer: " + message(err), Wait: ownerWait, Held: true}
 	case apierrors.IsTooManyRequests(err):
 		return tooMany(err)
 	}

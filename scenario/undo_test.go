@@ -81,7 +81,7 @@ func TestAbortHalfWay(t *testing.T) {
 	if after := s.settings("torn"); after != before {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
-	s.want(s.drover("plan", "rotate", "torn"), 0, "3 nodes")
+	s.want(s.drover("plan", "rotate", "torn"), 0, "7 pods move once each")
 }
 
 // Old nodes in Standby are the way back: rolled back, the same instances serve again and none of the new ones is left.

@@ -74,7 +74,7 @@ func (c *Cluster) evict(ref fleet.PodRef) error {
 		return nil
 	}
 	if p.w.spec.Held != "" {
-		return &fleet.Refused{Reason: fmt.Sprintf("held by its owner: admission webhook %s.%s says: %s", p.w.Owner.Name, p.w.Owner.Namespace, p.w.spec.Held), Wait: ownerWait}
+		return &fleet.Refused{Reason: fmt.Sprintf("held by its owner: admission webhook %s.%s says: %s", p.w.Owner.Name, p.w.Owner.Namespace, p.w.spec.Held), Wait: ownerWait, Held: true}
 	}
 	if p.Terminating {
 		return nil
@@ -94,7 +94,7 @@ func (p *pod) charge() error {
 		return nil
 	}
 	if len(p.w.budgets) > 1 {
-		return &fleet.Refused{Reason: "the API server refuses: more than one PodDisruptionBudget covers the pod; leave one of them", Wait: brokenWait}
+		return &fleet.Refused{Reason: "the API server refuses: more than one PodDisruptionBudget covers the pod; leave one of them", Wait: brokenWait, Held: true}
 	}
 	b := p.w.budgets[0]
 	if !p.Ready && (b.spec.AlwaysAllow || b.Desired > 0 && b.Healthy >= b.Desired) {
