@@ -38,23 +38,8 @@ func (c *Cloud) act(ctx context.Context, a fleet.Action) error {
 	}
 	a.Group = scaling
 	switch a.Verb {
-	case fleet.Journal:
-		_, err := c.scaling.CreateOrUpdateTags(ctx, &autoscaling.CreateOrUpdateTagsInput{Tags: []astypes.Tag{{
-			ResourceId: &a.Group, ResourceType: sdk.String(groupResource), Key: sdk.String(markTag),
-			Value: sdk.String(a.Mark.String()), PropagateAtLaunch: sdk.Bool(false),
-		}}})
-		return err
-	case fleet.Forget:
-		_, err := c.scaling.DeleteTags(ctx, &autoscaling.DeleteTagsInput{Tags: []astypes.Tag{{
-			ResourceId: &a.Group, ResourceType: sdk.String(groupResource), Key: sdk.String(markTag),
-		}}})
-		return err
-	case fleet.Suspend:
-		_, err := c.scaling.SuspendProcesses(ctx, &autoscaling.SuspendProcessesInput{AutoScalingGroupName: &a.Group, ScalingProcesses: []string{a.Process}})
-		return err
-	case fleet.Resume:
-		_, err := c.scaling.ResumeProcesses(ctx, &autoscaling.ResumeProcessesInput{AutoScalingGroupName: &a.Group, ScalingProcesses: []string{a.Process}})
-		return err
+	case fleet.Journal, fleet.Forget, fleet.Suspend, fleet.Resume:
+		return c.annotate(ctx, a)
 	case fleet.Resize:
 		return c.resize(ctx, a)
 	case fleet.Terminate:
@@ -65,6 +50,35 @@ func (c *Cloud) act(ctx context.Context, a fleet.Action) error {
 		return c.unstandby(ctx, a)
 	}
 	return fmt.Errorf("aws does not know how to %s", a.Verb)
+}
+
+// annotate carries out what changes neither sizes nor instances of a group: its mark and its processes, which belong to the run that marked it.
+func (c *Cloud) annotate(ctx context.Context, a fleet.Action) error {
+	g, err := c.raw(ctx, a.Group)
+	if err != nil {
+		return err
+	}
+	if g == nil && a.Verb == fleet.Forget {
+		return nil // gone with its mark
+	}
+	if g != nil {
+		if err := carries(g, a.Run); err != nil {
+			return err
+		}
+	}
+	tag := astypes.Tag{ResourceId: &a.Group, ResourceType: sdk.String(groupResource), Key: sdk.String(markTag)}
+	switch a.Verb {
+	case fleet.Journal:
+		tag.Value, tag.PropagateAtLaunch = sdk.String(a.Mark.String()), sdk.Bool(false)
+		_, err = c.scaling.CreateOrUpdateTags(ctx, &autoscaling.CreateOrUpdateTagsInput{Tags: []astypes.Tag{tag}})
+	case fleet.Forget:
+		_, err = c.scaling.DeleteTags(ctx, &autoscaling.DeleteTagsInput{Tags: []astypes.Tag{tag}})
+	case fleet.Suspend:
+		_, err = c.scaling.SuspendProcesses(ctx, &autoscaling.SuspendProcessesInput{AutoScalingGroupName: &a.Group, ScalingProcesses: []string{a.Process}})
+	case fleet.Resume:
+		_, err = c.scaling.ResumeProcesses(ctx, &autoscaling.ResumeProcessesInput{AutoScalingGroupName: &a.Group, ScalingProcesses: []string{a.Process}})
+	}
+	return err
 }
 
 // raw reads one group as it is now; nil when it is gone.
@@ -113,13 +127,14 @@ func (c *Cloud) resize(ctx context.Context, a fleet.Action) error {
 
 // member reads an instance of the group as it is now, with the group; nil when it belongs to none. It refuses when the instance moved to another
 // group, or the group to another run.
-func (c *Cloud) member(ctx context.Context, a fleet.Action) (*astypes.AutoScalingInstanceDetails, *astypes.AutoScalingGroup, error) {
+func (c *Cloud) member(ctx context.Context, a fleet.Action) (*fleet.Instance, *astypes.AutoScalingGroup, error) {
 	out, err := c.scaling.DescribeAutoScalingInstances(ctx, &autoscaling.DescribeAutoScalingInstancesInput{InstanceIds: []string{a.Instance}})
 	if err != nil || len(out.AutoScalingInstances) == 0 {
 		return nil, nil, err
 	}
-	in := &out.AutoScalingInstances[0]
-	if group := sdk.ToString(in.AutoScalingGroupName); group != a.Group {
+	raw := &out.AutoScalingInstances[0]
+	in := &fleet.Instance{ID: a.Instance, Lifecycle: sdk.ToString(raw.LifecycleState)}
+	if group := sdk.ToString(raw.AutoScalingGroupName); group != a.Group {
 		return nil, nil, &fleet.Refused{Reason: fmt.Sprintf("it belongs to group %s by now, expected %s", group, a.Group)}
 	}
 	g, err := c.raw(ctx, a.Group)
@@ -129,24 +144,17 @@ func (c *Cloud) member(ctx context.Context, a fleet.Action) (*astypes.AutoScalin
 	return in, g, carries(g, a.Run)
 }
 
-func leaving(state string) bool { return strings.HasPrefix(state, "Terminat") }
-
-// aside tells whether an instance is in standby or on the way there: desired does not count it.
-func aside(state string) bool {
-	return state == string(astypes.LifecycleStateStandby) || state == string(astypes.LifecycleStateEnteringStandby)
-}
-
 // terminate closes exactly this instance and takes it off the desired capacity, which does not count one in standby. Asking twice must not
 // decrement twice, so an instance that is already leaving, or gone, is left alone.
 func (c *Cloud) terminate(ctx context.Context, a fleet.Action) error {
 	in, g, err := c.member(ctx, a)
-	if in != nil && leaving(sdk.ToString(in.LifecycleState)) {
+	if in != nil && in.Leaving() {
 		return nil
 	}
 	if err != nil || in == nil {
 		return err
 	}
-	counted := !aside(sdk.ToString(in.LifecycleState))
+	counted := !in.Parked()
 	_, err = c.scaling.TerminateInstanceInAutoScalingGroup(ctx, &autoscaling.TerminateInstanceInAutoScalingGroupInput{InstanceId: &a.Instance, ShouldDecrementDesiredCapacity: &counted})
 	if g != nil && codeIs(err, "ValidationError") && strings.Contains(err.Error(), "equals minSize") {
 		return &fleet.Refused{Reason: fmt.Sprintf("the group's desired capacity is at its minimum of %d, so no instance may go without a replacement; raise desired or lower the minimum", sdk.ToInt32(g.MinSize))}
@@ -163,11 +171,11 @@ func (c *Cloud) standby(ctx context.Context, a fleet.Action) error {
 	if in == nil || g == nil {
 		return &fleet.Refused{Reason: "the instance is gone"}
 	}
-	switch state := sdk.ToString(in.LifecycleState); {
-	case aside(state):
+	switch {
+	case in.Parked():
 		return nil
-	case state != string(astypes.LifecycleStateInService):
-		return &fleet.Refused{Reason: fmt.Sprintf("the instance is %s, expected %s", state, astypes.LifecycleStateInService)}
+	case in.Lifecycle != fleet.InService:
+		return &fleet.Refused{Reason: fmt.Sprintf("the instance is %s, expected %s", in.Lifecycle, fleet.InService)}
 	}
 	if desired, least := sdk.ToInt32(g.DesiredCapacity), sdk.ToInt32(g.MinSize); desired <= least {
 		return &fleet.Refused{Reason: fmt.Sprintf("the group's desired capacity is at its minimum of %d, so no instance may go to standby; raise desired or lower the minimum", least)}
@@ -185,11 +193,11 @@ func (c *Cloud) unstandby(ctx context.Context, a fleet.Action) error {
 	if in == nil || g == nil {
 		return &fleet.Refused{Reason: "the instance is gone"}
 	}
-	switch state := sdk.ToString(in.LifecycleState); {
-	case state == string(astypes.LifecycleStateInService) || strings.HasPrefix(state, fleet.Pending):
+	switch {
+	case in.Counted():
 		return nil
-	case state != string(astypes.LifecycleStateStandby):
-		return &fleet.Refused{Reason: fmt.Sprintf("the instance is %s, expected %s", state, astypes.LifecycleStateStandby)}
+	case in.Lifecycle != fleet.OnStandby:
+		return &fleet.Refused{Reason: fmt.Sprintf("the instance is %s, expected %s", in.Lifecycle, fleet.OnStandby)}
 	}
 	if desired, most := sdk.ToInt32(g.DesiredCapacity), sdk.ToInt32(g.MaxSize); desired >= most {
 		return &fleet.Refused{Reason: fmt.Sprintf("the group's desired capacity is at its maximum of %d, so no instance may leave standby; lower desired or raise the maximum", most)}

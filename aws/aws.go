@@ -39,19 +39,24 @@ type Cloud struct {
 	ssm     *ssm.Client
 	quotas  *servicequotas.Client
 	region  string
+	now     func() time.Time
 
 	mu       sync.Mutex
 	launched map[string]time.Time         // by instance id: never changes
 	targets  map[string]fleet.TargetGroup // by ARN: settings, read once per process
 	scalings map[string]string            // Auto Scaling's name by the group's own, as last observed
+	clusters map[string]bool              // of the node groups met so far
+	surveyed survey
+	pods     pods
 }
 
 // New makes the clients. It calls nothing yet.
 func New(cfg sdk.Config) *Cloud {
 	return &Cloud{
 		scaling: autoscaling.NewFromConfig(cfg), ec2: ec2.NewFromConfig(cfg), elb: elb.NewFromConfig(cfg), sts: sts.NewFromConfig(cfg),
-		eks: eks.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg), quotas: servicequotas.NewFromConfig(cfg), region: cfg.Region,
-		launched: map[string]time.Time{}, targets: map[string]fleet.TargetGroup{}, scalings: map[string]string{},
+		eks: eks.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg), quotas: servicequotas.NewFromConfig(cfg), region: cfg.Region, now: time.Now,
+		launched: map[string]time.Time{}, targets: map[string]fleet.TargetGroup{}, scalings: map[string]string{}, clusters: map[string]bool{},
+		surveyed: survey{holds: map[string]map[string]bool{}, seen: map[string]bool{}},
 	}
 }
 

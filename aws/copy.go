@@ -1,8 +1,11 @@
 package aws
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -28,8 +31,16 @@ func (c *Cloud) nodegroup(ctx context.Context, name string) (*found, *ekstypes.N
 	if f.nodegroup == "" {
 		return nil, nil, fmt.Errorf("%s is not a managed node group", name)
 	}
-	n, err := c.describeNodegroup(ctx, f.cluster, f.nodegroup)
+	n, err := c.nodegroupUnder(ctx, f)
 	return f, n, err
+}
+
+// nodegroupUnder is what EKS says of a group that was found; nil when it has forgotten it.
+func (c *Cloud) nodegroupUnder(ctx context.Context, f *found) (*ekstypes.Nodegroup, error) {
+	if f.bare != nil {
+		return f.bare, nil
+	}
+	return c.describeNodegroup(ctx, f.cluster, f.nodegroup)
 }
 
 func (c *Cloud) describeNodegroup(ctx context.Context, cluster, name string) (*ekstypes.Nodegroup, error) {
@@ -40,10 +51,13 @@ func (c *Cloud) describeNodegroup(ctx context.Context, cluster, name string) (*e
 	if err != nil {
 		return nil, err
 	}
+	if out.Nodegroup == nil {
+		return nil, errors.New("AWS answers without the node group")
+	}
 	return out.Nodegroup, nil
 }
 
-// createGroup makes the copy that a run moves to. One that this run made already is left as it is.
+// createGroup makes the copy that a run moves to. One that this run made already is left as it is, unless EKS could not make it.
 func (c *Cloud) createGroup(ctx context.Context, a fleet.Action) error {
 	f, n, err := c.nodegroup(ctx, a.Group)
 	if err != nil {
@@ -57,10 +71,13 @@ func (c *Cloud) createGroup(ctx context.Context, a fleet.Action) error {
 	switch {
 	case err != nil:
 		return err
-	case old != nil && old.Tags[runTag] == a.Run && a.Run != "":
-		return nil
-	case old != nil:
+	case old == nil:
+	case old.Tags[runTag] != a.Run || a.Run == "":
 		return &fleet.Refused{Reason: fmt.Sprintf("a node group %s exists already and is not of run %s", name, a.Run)}
+	case old.Status == ekstypes.NodegroupStatusCreateFailed:
+		return &fleet.Refused{Reason: fmt.Sprintf("EKS could not make node group %s: %s", name, cmp.Or(issues(old), "it does not say why"))}
+	default:
+		return nil
 	}
 	in := copyOf(n, name, a)
 	if n.LaunchTemplate != nil {
@@ -109,7 +126,8 @@ func ownTags(tags map[string]string) map[string]string {
 	return out
 }
 
-// deleteGroup deletes a node group. Whether pods are left on it is not for this hand to know.
+// deleteGroup deletes a node group, with all instances it has: none may be there that the decision did not know. Whether pods are left on them
+// is not for this hand to know.
 func (c *Cloud) deleteGroup(ctx context.Context, a fleet.Action) error {
 	f, n, err := c.nodegroup(ctx, a.Group)
 	switch {
@@ -122,6 +140,11 @@ func (c *Cloud) deleteGroup(ctx context.Context, a fleet.Action) error {
 	}
 	if err := carries(&f.raw, a.Run); err != nil {
 		return err
+	}
+	for i := range f.raw.Instances {
+		if in := c.instance(&f.raw.Instances[i]); !in.Leaving() && !slices.Contains(a.Instances, in.ID) {
+			return &fleet.Refused{Reason: fmt.Sprintf("instance %s is in the group by now, which the decision did not know", in.ID)}
+		}
 	}
 	_, err = c.eks.DeleteNodegroup(ctx, &eks.DeleteNodegroupInput{ClusterName: &f.cluster, NodegroupName: &f.nodegroup})
 	if codeIs(err, "ResourceNotFoundException") {

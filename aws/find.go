@@ -11,6 +11,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	astypes "github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
+	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
 )
 
 // Tags by which EKS marks the Auto Scaling group under a node group.
@@ -24,6 +25,7 @@ const (
 type found struct {
 	raw                      astypes.AutoScalingGroup
 	cluster, nodegroup, name string
+	bare                     *ekstypes.Nodegroup // a node group without an Auto Scaling group: EKS has not made it yet, could not, or has ended it
 }
 
 func tagOf(raw *astypes.AutoScalingGroup, key string) string {
@@ -56,9 +58,15 @@ func (c *Cloud) find(ctx context.Context, names []string) ([]found, error) {
 		raw = append(raw, more...)
 	}
 	out := nameGroups(raw, names)
+	c.meet(out)
 	if len(names) == 0 {
 		return out, nil
 	}
+	bare, err := c.bareNodegroups(ctx, out, names)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, bare...)
 	for _, name := range names {
 		same := slices.DeleteFunc(slices.Clone(out), func(f found) bool { return f.nodegroup != name || sdk.ToString(f.raw.AutoScalingGroupName) == name })
 		if len(same) > 1 {
@@ -89,18 +97,88 @@ func suspects(raw []astypes.AutoScalingGroup, names []string) []string {
 func (c *Cloud) describeNodegroups(ctx context.Context, names []string) ([]astypes.AutoScalingGroup, error) {
 	var out []astypes.AutoScalingGroup
 	for some := range slices.Chunk(names, namesAtOnce) {
-		pages := autoscaling.NewDescribeAutoScalingGroupsPaginator(c.scaling, &autoscaling.DescribeAutoScalingGroupsInput{
-			Filters: []astypes.Filter{{Name: sdk.String("tag:" + nodegroupTag), Values: some}},
-		})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(ctx)
-			if err != nil {
-				return nil, doing("look for node groups", err)
+		groups, err := c.filterGroups(ctx, "tag:"+nodegroupTag, some)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, groups...)
+	}
+	return out, nil
+}
+
+func (c *Cloud) filterGroups(ctx context.Context, filter string, values []string) ([]astypes.AutoScalingGroup, error) {
+	var out []astypes.AutoScalingGroup
+	pages := autoscaling.NewDescribeAutoScalingGroupsPaginator(c.scaling, &autoscaling.DescribeAutoScalingGroupsInput{
+		Filters: []astypes.Filter{{Name: &filter, Values: values}},
+	})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, doing("look for node groups", err)
+		}
+		out = append(out, page.AutoScalingGroups...)
+	}
+	return out, nil
+}
+
+// meet remembers the clusters of node groups.
+func (c *Cloud) meet(groups []found) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range groups {
+		if f.cluster != "" {
+			c.clusters[f.cluster] = true
+		}
+	}
+}
+
+// bareNodegroups asks EKS itself for the names that no Auto Scaling group answers to, in the clusters whose node groups are known. Without the
+// right to ask there are none.
+func (c *Cloud) bareNodegroups(ctx context.Context, groups []found, names []string) ([]found, error) {
+	missing := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		return slices.ContainsFunc(groups, func(f found) bool { return f.answers(name) })
+	})
+	if len(missing) == 0 {
+		return nil, nil
+	}
+	clusters, err := c.knownClusters(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []found
+	for _, name := range missing {
+		for _, cluster := range clusters {
+			own := strings.TrimPrefix(name, cluster+"/")
+			n, err := c.describeNodegroup(ctx, cluster, own)
+			switch {
+			case err != nil && !isDenied(err) && !codeIs(err, "InvalidParameterException"): // a name of Auto Scaling's need not be one that EKS takes
+				return nil, doing("describe node group "+own+" of cluster "+cluster, err)
+			case n != nil:
+				out = append(out, found{cluster: cluster, nodegroup: own, name: name, bare: n})
 			}
-			out = append(out, page.AutoScalingGroups...)
 		}
 	}
 	return out, nil
+}
+
+// knownClusters lists the clusters of all node groups met so far; if there are none, it looks for some.
+func (c *Cloud) knownClusters(ctx context.Context) ([]string, error) {
+	c.mu.Lock()
+	known := slices.Sorted(maps.Keys(c.clusters))
+	c.mu.Unlock()
+	if len(known) > 0 {
+		return known, nil
+	}
+	raw, err := c.filterGroups(ctx, "tag-key", []string{clusterTag})
+	if err != nil {
+		return nil, err
+	}
+	met := map[string]bool{}
+	for i := range raw {
+		met[tagOf(&raw[i], clusterTag)] = true
+	}
+	c.meet(nameGroups(raw, nil))
+	return slices.Sorted(maps.Keys(met)), nil
 }
 
 // nameGroups gives each group its name, each group once. Of two Auto Scaling groups under one node group, the one that is not being deleted
@@ -146,7 +224,7 @@ func (c *Cloud) scalingName(ctx context.Context, group string) (string, error) {
 		return "", err
 	}
 	for _, f := range groups {
-		return sdk.ToString(f.raw.AutoScalingGroupName), nil
+		return cmp.Or(sdk.ToString(f.raw.AutoScalingGroupName), group), nil
 	}
 	return group, nil
 }

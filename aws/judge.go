@@ -25,12 +25,12 @@ type limits struct {
 
 // growth is a group and how many instances more it is to have at once.
 type growth struct {
-	name               string
-	more, desired, max int
-	zones, subnets     []string
-	types              []string
-	spot, managed      bool
-	unknown            string // why the newest release for a managed group is not known
+	name           string
+	more           int
+	zones, subnets []string
+	types          []string
+	spot           bool
+	unknown        string // why the newest release for a managed group is not known
 }
 
 type subnet struct {
@@ -43,8 +43,16 @@ type capacity struct{ zone, instanceType string }
 // shape is what an instance type takes: vCPUs, and the addresses of one network interface.
 type shape struct{ cpus, addresses int }
 
-// gap is something that could not be read for want of a right.
-type gap struct{ what, right string }
+// gap is something that could not be read: for want of a right, or for another reason.
+type gap struct{ what, right, why string }
+
+func (g gap) finding() fleet.Finding {
+	f := fleet.Finding{Code: "limit-unchecked", Subject: g.what, Reason: "could not be checked: " + g.why, Next: "plan again later, or check it yourself"}
+	if g.right != "" {
+		f.Reason, f.Next = "could not be checked: needs "+g.right, "grant drover that right, or check it yourself"
+	}
+	return f
+}
 
 var standardFamily = regexp.MustCompile(`^(a|c|d|h|i|im|is|m|r|t|z)[0-9]`)
 
@@ -59,7 +67,6 @@ func (l *limits) judge() []fleet.Finding {
 		free[id] = s.free
 	}
 	for _, g := range l.groups {
-		out = append(out, g.judgeSize()...)
 		if !l.noOffers {
 			out = append(out, l.judgeOffers(g)...)
 		}
@@ -75,18 +82,9 @@ func (l *limits) judge() []fleet.Finding {
 		out = append(out, l.judgeQuota()...)
 	}
 	for _, g := range l.gaps {
-		out = append(out, fleet.Finding{Code: "limit-unchecked", Subject: g.what, Reason: "could not be checked: needs " + g.right, Next: "grant drover that right, or check it yourself"})
+		out = append(out, g.finding())
 	}
 	return out
-}
-
-func (g growth) judgeSize() []fleet.Finding {
-	if g.managed || g.desired+g.more <= g.max {
-		return nil
-	}
-	return []fleet.Finding{{Code: "group-max", Blocks: true, Subject: "group " + g.name,
-		Reason: fmt.Sprintf("its desired capacity of %d and %d more make %d, its maximum is %d", g.desired, g.more, g.desired+g.more, g.max),
-		Next:   fmt.Sprintf("raise the maximum to %d, or choose a surge of at most %d", g.desired+g.more, max(0, g.max-g.desired))}}
 }
 
 // judgeOffers blocks only when no zone offers any type: Auto Scaling passes over zones where a launch fails.

@@ -9,7 +9,7 @@ import (
 func roomy() *limits {
 	zones := []string{"a", "b"}
 	l := &limits{
-		groups:  []growth{{name: "web", more: 4, desired: 6, max: 10, zones: zones, subnets: []string{"s-a", "s-b"}, types: []string{"m5.large"}}},
+		groups:  []growth{{name: "web", more: 4, zones: zones, subnets: []string{"s-a", "s-b"}, types: []string{"m5.large"}}},
 		subnets: map[string]subnet{"s-a": {"a", 100}, "s-b": {"b", 100}}, offered: map[capacity]bool{},
 		types: map[string]shape{"m5.large": {2, 10}, "m5.xlarge": {4, 15}, "g5.xlarge": {4, 15}}, quota: 100, used: 50,
 	}
@@ -27,9 +27,7 @@ func TestJudge(t *testing.T) {
 		want  string // CODE, a * if it blocks, and the finding
 	}{
 		"room for all":  {func(*limits) {}, ""},
-		"just enough":   {func(l *limits) { l.quota = 58; l.groups[0].max = 10; l.subnets["s-a"] = subnet{"a", 20} }, ""},
-		"beyond max":    {func(l *limits) { l.groups[0].max = 9 }, "group-max* group web: its desired capacity of 6 and 4 more make 10, its maximum is 9; raise the maximum to 10, or choose a surge of at most 3"},
-		"managed":       {func(l *limits) { l.groups[0].max, l.groups[0].managed = 6, true }, ""},
+		"just enough":   {func(l *limits) { l.quota = 58; l.subnets["s-a"] = subnet{"a", 20} }, ""},
 		"one zone less": {func(l *limits) { delete(l.offered, capacity{"b", "m5.large"}) }, "type-not-offered group web: 1 of its 2 zones (b) offer none of its instance types (m5.large); add a type that those zones offer, or leave those zones out of the group"},
 		"another type": {func(l *limits) {
 			delete(l.offered, capacity{"b", "m5.large"})
@@ -52,9 +50,13 @@ func TestJudge(t *testing.T) {
 		"full, nothing needed": {func(l *limits) { l.quota = 10; l.groups[0].types = []string{"g5.xlarge"} }, "limit-unchecked group web: the quota for g5.xlarge, which is one of its own, is not checked; look it up in Service Quotas"},
 		"spot":                 {func(l *limits) { l.quota, l.groups[0].spot = 10, true }, "limit-unchecked group web: the quota for spot instances, which is one of its own, is not checked"},
 		"rights missing": {func(l *limits) {
-			l.noQuota, l.gaps = true, []gap{{"the quota of vCPUs", "servicequotas:GetServiceQuota"}}
+			l.noQuota, l.gaps = true, []gap{{what: "the quota of vCPUs", right: "servicequotas:GetServiceQuota"}}
 			l.quota = 0
 		}, "limit-unchecked the quota of vCPUs: could not be checked: needs servicequotas:GetServiceQuota; grant drover that right, or check it yourself"},
+		"broken": {func(l *limits) {
+			l.noQuota, l.gaps = true, []gap{{what: "the quota of vCPUs", why: "InternalError: broken"}}
+		},
+			"limit-unchecked the quota of vCPUs: could not be checked: InternalError: broken; plan again later, or check it yourself"},
 		"nothing known": {func(l *limits) {
 			l.noQuota, l.noSubnets, l.noOffers = true, true, true
 			clear(l.subnets)

@@ -2,6 +2,7 @@ package aws
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,9 +20,9 @@ import (
 // standardQuota is the quota for vCPUs of running on-demand instances of the standard families.
 const standardQuota = "L-1216C47A"
 
-// Limits says what would keep groups from having so many instances more at once, by group: their own maximum, addresses in their subnets, what
-// their zones offer, the account's quota of vCPUs. A managed node group grows as a second group beside it, so its maximum is no limit. What may
-// not be read is a finding that does not block, never an error.
+// Limits says what would keep groups from having so many instances more at once, by group, apart from their own maximum: addresses in their
+// subnets, what their zones offer, the account's quota of vCPUs. What cannot be read is a finding that does not block; only a group that cannot
+// be found, and credentials that are no good, are an error.
 func (c *Cloud) Limits(ctx context.Context, more map[string]int) ([]fleet.Finding, error) {
 	if len(more) == 0 {
 		return nil, nil
@@ -47,20 +48,26 @@ func (c *Cloud) Limits(ctx context.Context, more map[string]int) ([]fleet.Findin
 	return l.judge(), nil
 }
 
-// tolerate turns a missing right into a gap. Any other error stays one.
+// tolerate turns an error into a gap: these checks give advice. What no further call would survive stays an error.
 func (l *limits) tolerate(err error, what, right string) error {
-	if isDenied(err) {
-		l.gaps = append(l.gaps, gap{what, right})
+	var fatal *fleet.Fatal
+	switch {
+	case err == nil:
 		return nil
+	case isDenied(err):
+		l.gaps = append(l.gaps, gap{what: what, right: right})
+		return nil
+	case errors.As(explain(err), &fatal), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return doing("read "+what, err)
 	}
-	return doing("read "+what, err)
+	l.gaps = append(l.gaps, gap{what: what, why: explain(err).Error()})
+	return nil
 }
 
 func (c *Cloud) learnGrowth(ctx context.Context, l *limits, f *found, more int) error {
 	raw := &f.raw
 	g := growth{
-		name: f.name, more: more, desired: int(sdk.ToInt32(raw.DesiredCapacity)), max: int(sdk.ToInt32(raw.MaxSize)),
-		zones: slices.Sorted(slices.Values(raw.AvailabilityZones)), spot: spotOnly(raw), managed: f.nodegroup != "",
+		name: f.name, more: more, zones: slices.Sorted(slices.Values(raw.AvailabilityZones)), spot: spotOnly(raw),
 	}
 	for _, id := range strings.Split(sdk.ToString(raw.VPCZoneIdentifier), ",") {
 		if id = strings.TrimSpace(id); id != "" {
@@ -71,8 +78,8 @@ func (c *Cloud) learnGrowth(ctx context.Context, l *limits, f *found, more int) 
 	if g.types, err = c.typesOf(ctx, l, raw); err != nil {
 		return err
 	}
-	if g.managed {
-		n, err := c.describeNodegroup(ctx, f.cluster, f.nodegroup)
+	if f.nodegroup != "" {
+		n, err := c.nodegroupUnder(ctx, f)
 		if err == nil && n != nil {
 			_, g.unknown, err = c.latest(ctx, n, newAdvice())
 		}
@@ -182,11 +189,14 @@ func (c *Cloud) learnQuota(ctx context.Context, l *limits) error {
 		}
 	}
 	out, err := c.quotas.GetServiceQuota(ctx, &servicequotas.GetServiceQuotaInput{ServiceCode: sdk.String("ec2"), QuotaCode: sdk.String(standardQuota)})
+	if err == nil && (out.Quota == nil || out.Quota.Value == nil) {
+		err = errors.New("AWS answers without a value")
+	}
 	if err != nil {
 		l.noQuota = true
 		return l.tolerate(err, "the quota of vCPUs", "servicequotas:GetServiceQuota")
 	}
-	l.quota = int(sdk.ToFloat64(out.Quota.Value))
+	l.quota = int(*out.Quota.Value)
 	return nil
 }
 

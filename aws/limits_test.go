@@ -1,6 +1,7 @@
 package aws_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -54,8 +55,6 @@ func TestLimits(t *testing.T) {
 				r.sim.SetOffered(zone, "m5.large", false)
 			}
 		}, "type-not-offered group app: 3 of its 3 zones"},
-		"size": {func(r *region) { r.ok(r.sim.UpdateAutoScalingGroup("app", cloud.GroupUpdate{Max: new(4)})) },
-			"group-max group app: its desired capacity of 3 and 3 more make 6, its maximum is 4"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRegion(t)
@@ -69,7 +68,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// A right that is missing is told, by name, and stops nothing; any other failure is an error.
+// What cannot be read is told, a missing right by name, and stops nothing.
 func TestLimitsThatMayNotBeRead(t *testing.T) {
 	for call, right := range map[string]string{
 		"ec2:DescribeSubnets":                   "ec2:DescribeSubnets",
@@ -98,8 +97,34 @@ func TestLimitsThatMayNotBeRead(t *testing.T) {
 			t.Errorf("%s: %q", call, got)
 		}
 		r.sim.FailNext(call, &cloud.Error{Code: "InvalidParameterValue", Message: "broken", Status: 400})
-		if _, err := r.hand.Limits(ctx, map[string]int{"app": 1}); err == nil || !strings.Contains(err.Error(), "broken") {
-			t.Errorf("%s: got %v", call, err)
+		got = r.limits(map[string]int{"app": 1})
+		if len(got) != 1 || !strings.Contains(got[0], "could not be checked: InvalidParameterValue: broken; plan again later") {
+			t.Errorf("%s: %q", call, got)
+		}
+		expired := &cloud.Error{Code: "ExpiredTokenException", Message: "expired", Status: 403}
+		r.sim.FailNext(call, expired)
+		var fatal *fleet.Fatal
+		if _, err := r.hand.Limits(ctx, map[string]int{"app": 1}); !errors.As(err, &fatal) {
+			t.Errorf("%s: got %v, want that credentials are no good", call, err)
+		}
+	}
+}
+
+// An answer may lack what it is there for.
+func TestLimitsOfEmptyAnswers(t *testing.T) {
+	r := newRegion(t)
+	r.nodegroup("prod", "api", nil)
+	for call, want := range map[string]string{
+		"ServiceQuotasV20190624.GetServiceQuota": "limit-unchecked the quota of vCPUs: could not be checked: AWS answers without a value",
+		"AmazonSSM.GetParameter":                 "release-unknown group api: the newest AMI release is not known: parameter /aws/service/eks/",
+		"GET /clusters/prod":                     "limit-unchecked the version that node group api is to have: could not be checked: describe cluster prod: AWS answers without its version",
+		"GET /clusters/prod/node-groups/api":     "limit-unchecked the version that node group api is to have: could not be checked: AWS answers without the node group",
+	} {
+		r.silence(call)
+		findings, err := r.hand.Limits(ctx, map[string]int{"api": 3})
+		r.ok(err)
+		if len(findings) != 1 || findings[0].Blocks || !strings.HasPrefix(findings[0].Code+" "+findings[0].String(), want) {
+			t.Errorf("%s: %v", call, findings)
 		}
 	}
 }
@@ -107,7 +132,7 @@ func TestLimitsThatMayNotBeRead(t *testing.T) {
 func TestLimitsOfAManagedGroup(t *testing.T) {
 	r := newRegion(t)
 	r.nodegroup("prod", "api", nil)
-	if got := r.limits(map[string]int{"api": 3}); len(got) != 0 { // its maximum of 4 is not the copy's
+	if got := r.limits(map[string]int{"api": 3}); len(got) != 0 {
 		t.Errorf("got %q", got)
 	}
 	denied := &cloud.Error{Code: "AccessDeniedException", Message: "not authorized", Status: 403}

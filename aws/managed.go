@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
@@ -34,7 +35,7 @@ func newAdvice() *advice {
 func (c *Cloud) manage(ctx context.Context, g *fleet.Group, f *found, known *advice) {
 	g.Managed = &fleet.Managed{Cluster: f.cluster, Scaling: sdk.ToString(f.raw.AutoScalingGroupName)}
 	m := g.Managed
-	n, err := c.describeNodegroup(ctx, f.cluster, f.nodegroup)
+	n, err := c.nodegroupUnder(ctx, f)
 	if err != nil {
 		trouble(g, doing("describe node group "+f.nodegroup+" of cluster "+f.cluster, err).Error())
 		return
@@ -44,10 +45,9 @@ func (c *Cloud) manage(ctx context.Context, g *fleet.Group, f *found, known *adv
 		return
 	}
 	m.Status, m.CopyOf, m.Run = string(n.Status), n.Tags[copyTag], n.Tags[runTag]
-	if n.Health != nil {
-		for _, issue := range n.Health.Issues {
-			m.Trouble = joined(m.Trouble, fmt.Sprintf("%s: %s", issue.Code, sdk.ToString(issue.Message)))
-		}
+	m.Trouble = issues(n)
+	if s := n.ScalingConfig; s != nil && f.bare != nil {
+		g.Min, g.Max, g.Desired = int(sdk.ToInt32(s.MinSize)), int(sdk.ToInt32(s.MaxSize)), int(sdk.ToInt32(s.DesiredSize))
 	}
 	m.Version = kubeVersion(n, sdk.ToString(n.Version), sdk.ToString(n.ReleaseVersion), templateVersion(n))
 	if m.Latest, _, err = c.latest(ctx, n, known); err != nil {
@@ -55,11 +55,16 @@ func (c *Cloud) manage(ctx context.Context, g *fleet.Group, f *found, known *adv
 	}
 }
 
-func joined(a, b string) string {
-	if a == "" || b == "" {
-		return a + b
+// issues is what EKS finds wrong with a node group, in a sentence.
+func issues(n *ekstypes.Nodegroup) string {
+	if n.Health == nil {
+		return ""
 	}
-	return a + "; " + b
+	var out []string
+	for _, issue := range n.Health.Issues {
+		out = append(out, fmt.Sprintf("%s: %s", issue.Code, sdk.ToString(issue.Message)))
+	}
+	return strings.Join(out, "; ")
 }
 
 // kubeVersion prints what nodes run: Kubernetes' version; the release of the AMI unless it is the user's own; the launch template's version
@@ -119,8 +124,11 @@ func (c *Cloud) clusterVersion(ctx context.Context, cluster string, known *advic
 	if err != nil {
 		return "", doing("describe cluster "+cluster, err)
 	}
-	known.clusters[cluster] = sdk.ToString(out.Cluster.Version)
-	return known.clusters[cluster], nil
+	if out.Cluster == nil || out.Cluster.Version == nil {
+		return "", fmt.Errorf("describe cluster %s: AWS answers without its version", cluster)
+	}
+	known.clusters[cluster] = *out.Cluster.Version
+	return *out.Cluster.Version, nil
 }
 
 func (c *Cloud) newestRelease(ctx context.Context, version string, kind ekstypes.AMITypes, known *advice) newest {
@@ -132,10 +140,13 @@ func (c *Cloud) newestRelease(ctx context.Context, version string, kind ekstypes
 		return n
 	}
 	n := newest{}
-	if out, err := c.ssm.GetParameter(ctx, &ssm.GetParameterInput{Name: &name}); err != nil {
+	switch out, err := c.ssm.GetParameter(ctx, &ssm.GetParameterInput{Name: &name}); {
+	case err != nil:
 		n.why = fmt.Sprintf("the newest AMI release is not known: %s", doing("read parameter "+name, err))
-	} else {
-		n.release = sdk.ToString(out.Parameter.Value)
+	case out.Parameter == nil || sdk.ToString(out.Parameter.Value) == "":
+		n.why = fmt.Sprintf("the newest AMI release is not known: parameter %s has no value", name)
+	default:
+		n.release = *out.Parameter.Value
 	}
 	known.releases[name] = n
 	return n

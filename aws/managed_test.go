@@ -64,7 +64,7 @@ func TestManagedGroup(t *testing.T) {
 	if len(all) != 2 || all[0].Name != "api" || all[1].Name != "web" || all[1].Managed != nil {
 		t.Errorf("all: %+v", all)
 	}
-	groups, err := r.hand.Groups(ctx, []string{"nobody"})
+	groups, err := r.hand.Groups(ctx, []string{"nobody", "prod/nobody", "elsewhere/nobody"})
 	if err != nil || len(groups) != 0 {
 		t.Errorf("nobody: %v, %v", groups, err)
 	}
@@ -117,8 +117,8 @@ func TestNewestTemplate(t *testing.T) {
 	version("1.33 / nodes:2") // what is in a custom image, nobody can tell
 	_, err = r.sim.DeleteLaunchTemplate("", "nodes")
 	r.ok(err)
-	if _, err := r.hand.Groups(ctx, []string{"custom"}); err == nil || !strings.Contains(err.Error(), "launch template nodes, from which it launches, does not exist any more") {
-		t.Errorf("got %v", err)
+	if got := r.named("custom").Trouble; !strings.Contains(got, "launch template nodes, from which it launches, does not exist any more") {
+		t.Errorf("got %q", got)
 	}
 }
 
@@ -237,11 +237,15 @@ func TestDeleteGroup(t *testing.T) {
 	r.ok(r.hand.Act(ctx, fleet.Action{Verb: fleet.CreateGroup, Run: "r-1", Group: "api", Copy: "api-r-1", To: 3}))
 	refusal(t, r.hand.Act(ctx, fleet.Action{Verb: fleet.DeleteGroup, Run: "r-2", Group: "api-r-1"}), "run r-1 is making this node group")
 	refusal(t, r.hand.Act(ctx, fleet.Action{Verb: fleet.DeleteGroup, Run: "r-1", Group: "api-r-1"}), "AWS is busy: ResourceInUseException")
+	known := ids(r.named("api"))
 	m := fleet.GroupMark{Run: "r-1", At: time.Date(2026, 11, 21, 20, 0, 0, 0, time.UTC), Criterion: "outdated", Desired: 3, From: 3, Set: 3}
 	r.ok(r.hand.Act(ctx, fleet.Action{Verb: fleet.Journal, Group: "api", Mark: &m}))
 	refusal(t, r.hand.Act(ctx, fleet.Action{Verb: fleet.DeleteGroup, Run: "r-2", Group: "api"}), "the group now carries run r-1")
+	for _, few := range [][]string{nil, known[1:]} {
+		refusal(t, r.hand.Act(ctx, fleet.Action{Verb: fleet.DeleteGroup, Run: "r-1", Group: "api", Instances: few}), "instance "+known[0]+" is in the group by now, which the decision did not know")
+	}
 	for range 3 {
-		r.ok(r.hand.Act(ctx, fleet.Action{Verb: fleet.DeleteGroup, Run: "r-1", Group: "api"}))
+		r.ok(r.hand.Act(ctx, fleet.Action{Verb: fleet.DeleteGroup, Run: "r-1", Group: "api", Instances: known}))
 		r.clock.Advance(15 * time.Second)
 	}
 	r.clock.Advance(5 * time.Minute)
@@ -251,6 +255,57 @@ func TestDeleteGroup(t *testing.T) {
 	r.ok(r.hand.Act(ctx, fleet.Action{Verb: fleet.DeleteGroup, Run: "r-1", Group: "api"})) // long gone: already so
 	if g := r.named("api-r-1"); g.Managed.Status != "ACTIVE" {
 		t.Errorf("the copy: %+v", g.Managed)
+	}
+}
+
+func ids(g *fleet.Group) []string {
+	var out []string
+	for _, in := range g.Instances {
+		out = append(out, in.ID)
+	}
+	return out
+}
+
+// EKS makes the Auto Scaling group some time after the node group, or never.
+func TestACopyWithoutAnAutoScalingGroup(t *testing.T) {
+	r := newRegion(t)
+	r.nodegroup("prod", "api", nil)
+	r.sim.FailNodegroup("Ec2SubnetNotFound", "no such subnet")
+	create := fleet.Action{Verb: fleet.CreateGroup, Run: "r-1", Group: "api", Copy: "api-r-1", To: 3}
+	for range 2 {
+		r.ok(r.hand.Act(ctx, create))
+	}
+	for _, name := range []string{"api-r-1", "prod/api-r-1"} {
+		r.hand = r.connect(5) // one that knows no cluster yet
+		if g := r.named(name); g.Name != name || g.Managed.Status != "CREATING" || g.Managed.Trouble != "" || g.Managed.CopyOf != "api" || g.Managed.Run != "r-1" ||
+			len(g.Instances) != 0 || g.Desired != 3 || g.Trouble != "" {
+			t.Errorf("%+v, managed %+v", g, g.Managed)
+		}
+	}
+	remove := fleet.Action{Verb: fleet.DeleteGroup, Run: "r-1", Group: "api-r-1"}
+	refusal(t, r.hand.Act(ctx, remove), "AWS is busy: ResourceInUseException")
+	r.clock.Advance(time.Minute)
+	if m := r.named("api-r-1").Managed; m.Status != "CREATE_FAILED" || m.Trouble != "Ec2SubnetNotFound: no such subnet" {
+		t.Errorf("managed %+v", m)
+	}
+	refusal(t, r.hand.Act(ctx, create), "EKS could not make node group api-r-1: Ec2SubnetNotFound: no such subnet")
+	r.ok(r.hand.Act(ctx, fleet.Action{Verb: fleet.Forget, Run: "r-1", Group: "api-r-1"})) // there is nothing to carry a mark
+	r.sim.FailNext("eks:DescribeNodegroup", &cloud.Error{Code: "AccessDeniedException", Message: "not authorized", Status: 403})
+	if groups, err := r.hand.Groups(ctx, []string{"api-r-1"}); err != nil || len(groups) != 0 {
+		t.Errorf("without the right to ask: %v, %v", groups, err)
+	}
+	r.sim.FailNext("eks:DescribeNodegroup", &cloud.Error{Code: "ServerException", Message: "broken", Status: 400})
+	if _, err := r.hand.Groups(ctx, []string{"api-r-1"}); err == nil || !strings.Contains(err.Error(), "describe node group api-r-1 of cluster prod: ServerException") {
+		t.Errorf("got %v", err)
+	}
+	for range 2 {
+		r.ok(r.hand.Act(ctx, remove))
+	}
+	if groups, err := r.hand.Groups(ctx, []string{"api-r-1"}); err != nil || len(groups) != 0 {
+		t.Errorf("still there: %v, %v", groups, err)
+	}
+	if g := r.named("api"); len(g.Instances) != 3 {
+		t.Errorf("the original: %+v", g)
 	}
 }
 

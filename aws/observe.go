@@ -25,8 +25,7 @@ const (
 )
 
 // Groups returns the named groups that exist, or all of them when no name is given. A managed node group goes by its own name and answers to
-// that of its Auto Scaling group, too. A named group that cannot be read in full is an error;
-// among all it is listed with its Trouble.
+// that of its Auto Scaling group, too; by its own name it is found even without such a group. A group that cannot be read in full has its Trouble.
 func (c *Cloud) Groups(ctx context.Context, names []string) ([]fleet.Group, error) {
 	groups, err := c.find(ctx, names)
 	if err != nil {
@@ -50,11 +49,6 @@ func (c *Cloud) Groups(ctx context.Context, names []string) ([]fleet.Group, erro
 	}
 	if err := c.resolve(ctx, out); err != nil {
 		return nil, err
-	}
-	for _, g := range out {
-		if g.Trouble != "" && len(names) > 0 {
-			return nil, fmt.Errorf("group %s: %s", g.Name, g.Trouble)
-		}
 	}
 	slices.SortFunc(out, func(a, b fleet.Group) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil
@@ -113,6 +107,9 @@ func (c *Cloud) group(f *found) fleet.Group {
 		g.Instances = append(g.Instances, c.instance(&raw.Instances[i]))
 	}
 	fleet.SortInstances(g.Instances)
+	if f.bare != nil {
+		return g
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.scalings[g.Name] = sdk.ToString(raw.AutoScalingGroupName)

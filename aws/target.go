@@ -17,40 +17,32 @@ import (
 	"drover.dev/fleet"
 )
 
-// healthAtOnce bounds how many target groups are asked about at the same time. Elastic Load Balancing refills about ten of these calls a
-// second for the whole account; the SDK's retries bear the rest.
+// healthAtOnce bounds how many target groups are asked about at the same time; the SDK's retries bear it when that is too many.
 const healthAtOnce = 8
 
 // health is what target groups say of their targets, by ARN. A target group that is gone is not in it.
 type health map[string][]elbtypes.TargetHealthDescription
 
 // observeTargets fills the state of every instance in every target group that knows it: those attached to its group, and those where somebody
-// else registers it, which is what controllers in the cluster do. attached are the groups' ARNs, in the order of groups.
+// else registers it, which is what controllers in the cluster do. attached are the groups' ARNs, in the order of groups. A target group that
+// holds one of the instances is as fresh as the call; see surveyEvery for one into which the first of them was only just registered.
 func (c *Cloud) observeTargets(ctx context.Context, groups []fleet.Group, attached [][]string) error {
 	if !slices.ContainsFunc(groups, func(g fleet.Group) bool { return len(g.Instances) > 0 }) && len(slices.Concat(attached...)) == 0 {
 		return nil // nobody could be registered anywhere
 	}
-	existing, err := c.targetGroups(ctx, elbtypes.TargetTypeEnumInstance)
-	if err != nil {
-		return err
-	}
-	asked := map[string]bool{}
-	for _, arn := range slices.Concat(append(attached, existing)...) {
-		asked[arn] = true
-	}
-	told, err := c.healthOf(ctx, slices.Sorted(maps.Keys(asked)))
+	told, err := c.instanceHealth(ctx, groups, slices.Concat(attached...))
 	if err != nil {
 		return err
 	}
 	for i := range groups {
-		if err := c.placeTargets(ctx, &groups[i], attached[i], existing, told); err != nil {
+		if err := c.placeTargets(ctx, &groups[i], attached[i], told); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *Cloud) placeTargets(ctx context.Context, g *fleet.Group, attached, existing []string, told health) error {
+func (c *Cloud) placeTargets(ctx context.Context, g *fleet.Group, attached []string, told health) error {
 	for _, arn := range attached {
 		if _, ok := told[arn]; !ok {
 			trouble(g, fmt.Sprintf("target group %s, which is attached to it, does not exist any more", arn))
@@ -60,7 +52,7 @@ func (c *Cloud) placeTargets(ctx context.Context, g *fleet.Group, attached, exis
 			return err
 		}
 	}
-	for _, arn := range existing {
+	for _, arn := range slices.Sorted(maps.Keys(told)) {
 		if !slices.Contains(attached, arn) && slices.ContainsFunc(told[arn], func(d elbtypes.TargetHealthDescription) bool { return g.Instance(targetID(d)) != nil }) {
 			if err := c.placeTarget(ctx, g, arn, told, true); err != nil {
 				return err
@@ -89,13 +81,9 @@ func (c *Cloud) placeTarget(ctx context.Context, g *fleet.Group, arn string, tol
 }
 
 // Targets returns the state of every target that is an IP address, which is how pods are targets, by that address, and the target groups
-// they are in.
+// they are in. It may be as old as podsEvery.
 func (c *Cloud) Targets(ctx context.Context) (map[string][]fleet.Target, []fleet.TargetGroup, error) {
-	arns, err := c.targetGroups(ctx, elbtypes.TargetTypeEnumIp)
-	if err != nil {
-		return nil, nil, err
-	}
-	told, err := c.healthOf(ctx, arns)
+	told, err := c.podHealth(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

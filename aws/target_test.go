@@ -2,6 +2,7 @@ package aws_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,8 +84,111 @@ func TestTargetsByIP(t *testing.T) {
 			t.Errorf("target %d: %+v, want %s", i, target, want)
 		}
 	}
+	r.clock.Advance(10 * time.Second)
 	r.sim.FailNext("DescribeTargetHealth", &cloud.Error{Code: "TargetGroupNotFound", Message: "One or more target groups not found", Status: 400})
 	if _, groups, err = r.hand.Targets(ctx); err != nil || len(groups) != 19 {
 		t.Errorf("%d target groups, %v", len(groups), err)
+	}
+}
+
+// asked counts the calls of DescribeTargetHealth that something takes.
+func (r *region) asked(something func()) int {
+	before := r.calls("DescribeTargetHealth")
+	something()
+	return r.calls("DescribeTargetHealth") - before
+}
+
+// A region may have hundreds of target groups, and the account few calls.
+func TestTargetGroupsOfOthersAreAskedSeldom(t *testing.T) {
+	r := newRegion(t)
+	for n := range 30 {
+		_, err := r.sim.CreateTargetGroup(cloud.TargetGroup{Name: fmt.Sprintf("others%02d", n), TargetType: "instance", Port: 80})
+		r.ok(err)
+	}
+	arn := r.loose("ingress", 31000)
+	look := func() { r.group() }
+	if n := r.asked(look); n != 32 {
+		t.Errorf("a survey asked %d", n)
+	}
+	id := r.group().Instances[0].ID
+	for range 3 {
+		r.act(fleet.Action{Verb: fleet.Deregister, Instance: id, Target: arn})
+		if n := r.asked(look); n != 2 {
+			t.Errorf("between surveys %d were asked, want the attached one and the one that holds instances", n)
+		}
+		if got := r.group().Instance(id).Target(arn); got != fleet.TargetDraining {
+			t.Errorf("the target is %s: what holds our instances is to be fresh", got)
+		}
+		r.clock.Advance(time.Second)
+	}
+	r.act(fleet.Action{Verb: fleet.Resize, From: 3, To: 4})
+	r.clock.Advance(15 * time.Second)
+	if n := r.asked(look); len(r.group().Instances) != 4 || n != 32 {
+		t.Errorf("%d were asked for a new instance", n)
+	}
+	if n := r.asked(look); n != 2 {
+		t.Errorf("%d were asked once it was known", n)
+	}
+	r.clock.Advance(time.Minute)
+	if n := r.asked(look); n != 32 {
+		t.Errorf("%d were asked after a minute", n)
+	}
+}
+
+// Old instances leave a target group while new ones come: it stays fresh all along.
+func TestATargetGroupIsFreshForThoseThatComeLater(t *testing.T) {
+	r := newRegion(t)
+	arn := r.loose("ingress", 31000)
+	old := r.group().Instances
+	r.act(fleet.Action{Verb: fleet.Resize, From: 3, To: 4})
+	r.clock.Advance(15 * time.Second)
+	r.group()
+	var fresh string
+	for _, in := range r.group().Instances {
+		if !slices.ContainsFunc(old, func(o fleet.Instance) bool { return o.ID == in.ID }) {
+			fresh = in.ID
+		}
+	}
+	r.ok(r.sim.RegisterTargets(arn, []cloud.TargetID{{ID: fresh, Port: 31000}}))
+	if got := r.group().Instance(fresh).Target(arn); got != fleet.TargetInitial {
+		t.Errorf("target is %s, want %s", got, fleet.TargetInitial)
+	}
+	r.ok(r.sim.UpdateAutoScalingGroup("web", cloud.GroupUpdate{Min: new(0)}))
+	for _, in := range old {
+		r.act(fleet.Action{Verb: fleet.Terminate, Instance: in.ID})
+	}
+	r.clock.Advance(50 * time.Second)
+	r.ok(r.sim.DeregisterTargets(arn, []cloud.TargetID{{ID: fresh, Port: 31000}}))
+	if g := r.group(); len(g.Instances) != 1 || g.Instance(fresh).Target(arn) != fleet.TargetDraining {
+		t.Errorf("instances %+v, want one that drains", g.Instances)
+	}
+}
+
+func TestTargetGroupsOfPodsAreAskedNowAndThen(t *testing.T) {
+	r := newRegion(t)
+	tg, err := r.sim.CreateTargetGroup(cloud.TargetGroup{Name: "pods", TargetType: "ip", Port: 8080})
+	r.ok(err)
+	state := func() (out string) {
+		byIP, groups, err := r.hand.Targets(ctx)
+		r.ok(err)
+		if len(groups) != 1 || groups[0].ARN != tg.ARN {
+			t.Errorf("target groups %+v", groups)
+		}
+		for _, target := range byIP["10.0.0.7"] {
+			out = target.State
+		}
+		return out
+	}
+	if n := r.asked(func() { state() }); n != 1 {
+		t.Errorf("%d were asked", n)
+	}
+	r.ok(r.sim.RegisterTargets(tg.ARN, []cloud.TargetID{{ID: "10.0.0.7"}}))
+	r.clock.Advance(9 * time.Second)
+	if n := r.asked(func() { state() }); n != 0 {
+		t.Errorf("%d were asked after nine seconds", n)
+	}
+	r.clock.Advance(2 * time.Second)
+	if got := state(); got != fleet.TargetHealthy {
+		t.Errorf("target is %q after eleven", got)
 	}
 }

@@ -151,6 +151,8 @@ func (v *tick) dissolve() {
 		ok = ok || v.plan.Back() && v.s.Group(gp.Name) != nil
 		switch {
 		case !ok:
+		case g.Managed.Status == "":
+			v.hold("managed node group "+g.Name, "EKS does not say how it is: %s", g.Trouble)
 		case g.Managed.Status == creating:
 			v.hold("managed node group "+g.Name, "EKS is still making it")
 		case g.Managed.Status == deleting:

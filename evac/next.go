@@ -244,11 +244,13 @@ func (v *tick) frame() string {
 
 // troubled tells of a group that could not be read in full: what cannot be seen is not acted on. The way back does what it can.
 func (v *tick) troubled() string {
-	if v.plan.Back() {
-		return ""
-	}
 	for _, gp := range v.plan.Groups {
-		if g := v.s.Group(gp.Name); g != nil && g.Trouble != "" && !gp.Managed {
+		g := v.s.Group(gp.Name)
+		switch {
+		case g == nil || g.Trouble == "" || gp.Managed:
+		case v.plan.Back() && g.Mark == nil:
+			return fmt.Sprintf("group %s: %s; what the run changed on it may be hidden by that", g.Name, g.Trouble)
+		case !v.plan.Back():
 			return fmt.Sprintf("group %s: %s; nothing is changed until that is mended, or drover abort %s", g.Name, g.Trouble, g.Name)
 		}
 	}

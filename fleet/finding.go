@@ -31,11 +31,10 @@ var Rules = []Rule{
 	{"long-grace", "no", "The pod may take long to shut down, and its node waits for it."},
 	{"gitops-reverts", "no", "The workload gets a replica more for a while, and what keeps it as a repository says may take that back."},
 	{"eviction-refused", "no", "The API server refuses the pod's eviction in a dry run, for a reason other than its budget's pace."},
-	{"group-max", "yes", "The instances of the surge would exceed the group's maximum."},
 	{"type-not-offered", "sometimes", "A zone does not offer an instance type that the group wants; it blocks when no zone does."},
 	{"subnet-addresses", "sometimes", "The group's subnets have too few free addresses for the surge; it blocks when all together have."},
 	{"cpu-quota", "yes", "The surge would exceed the account's quota of vCPUs."},
-	{"limit-unchecked", "no", "A limit could not be checked, for want of a right or because it has a quota of its own."},
+	{"limit-unchecked", "no", "A limit could not be checked, for want of a right or because it has a quota of its own; or not every pod's eviction could be tried in time."},
 	{"release-unknown", "no", "EKS does not say, and the parameter that does could not be read, which AMI release is the newest."},
 	{"probe-bad", "yes", "A health probe is bad before anything has begun."},
 }

@@ -33,6 +33,8 @@ type Cloud struct {
 	taken    map[string]int    // addresses that others have, by zone
 	quota    int               // vCPUs of standard types on demand
 
+	unmakeable *NodegroupIssue // why the next node group is not to be made
+
 	drainedByOthers bool
 }
 

@@ -12,11 +12,12 @@ import (
 
 // The states of a node group.
 const (
-	NodegroupCreating = "CREATING"
-	NodegroupActive   = "ACTIVE"
-	NodegroupUpdating = "UPDATING"
-	NodegroupDeleting = "DELETING"
-	NodegroupDegraded = "DEGRADED"
+	NodegroupCreating     = "CREATING"
+	NodegroupCreateFailed = "CREATE_FAILED"
+	NodegroupActive       = "ACTIVE"
+	NodegroupUpdating     = "UPDATING"
+	NodegroupDeleting     = "DELETING"
+	NodegroupDegraded     = "DEGRADED"
 )
 
 // customAMI is the AMI type of a node group whose own launch template names the image.
@@ -109,7 +110,9 @@ func (c *Cloud) CreateNodegroup(spec Nodegroup, token string) (out Nodegroup, er
 			return err
 		}
 		n.token = token
-		if err := c.makeScaling(&n, data); err != nil {
+		if c.unmakeable != nil {
+			c.giveUp(&n)
+		} else if err := c.makeScaling(&n, data); err != nil {
 			return err
 		}
 		c.w.nodegroups[nodegroupID{n.Cluster, n.Name}] = &n
@@ -118,6 +121,25 @@ func (c *Cloud) CreateNodegroup(spec Nodegroup, token string) (out Nodegroup, er
 		return nil
 	})
 	return out, err
+}
+
+// FailNodegroup has EKS fail to make the next node group: it never gets an Auto Scaling group, and is CREATE_FAILED soon.
+func (c *Cloud) FailNodegroup(code, message string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unmakeable = &NodegroupIssue{Code: code, Message: message}
+}
+
+// giveUp has a node group fail for the reason that was waiting.
+func (c *Cloud) giveUp(n *Nodegroup) {
+	issue := *c.unmakeable
+	c.unmakeable, n.Scaling, n.own = nil, "", ""
+	c.after(c.cfg.Timing.ReactionTime, func() {
+		if n.Status == NodegroupCreating {
+			n.Status, n.Issues = NodegroupCreateFailed, []NodegroupIssue{issue}
+			c.nodegroupChanged(n)
+		}
+	})
 }
 
 // completeNodegroup checks a spec, fills in what it leaves to EKS, and returns what its nodes are made from.
@@ -314,7 +336,7 @@ func (c *Cloud) DeleteNodegroup(cluster, name string) (out Nodegroup, err error)
 		switch {
 		case err != nil:
 			return err
-		case n.Status != NodegroupActive && n.Status != NodegroupDegraded:
+		case n.Status != NodegroupActive && n.Status != NodegroupDegraded && n.Status != NodegroupCreateFailed:
 			return inUse("Nodegroup %s cannot be deleted while it is %s", name, n.Status)
 		}
 		n.Status = NodegroupDeleting

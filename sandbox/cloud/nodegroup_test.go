@@ -340,3 +340,34 @@ func TestRollsKeepTheirPace(t *testing.T) {
 		}
 	}
 }
+
+func TestANodegroupThatCannotBeMade(t *testing.T) {
+	l := newLab(t, Config{})
+	l.nodegroup(nil)
+	l.FailNodegroup("Ec2SubnetNotFound", "no such subnet")
+	spec := l.managed()
+	spec.Name = "next"
+	made, err := l.CreateNodegroup(spec, "")
+	l.must(err)
+	l.equal("at first", fmt.Sprint(made.Status, " ", made.Scaling == "", made.Issues), "CREATING true []")
+	_, err = l.DeleteNodegroup("prod", "next")
+	l.refused(err, "ResourceInUseException", "cannot be deleted while it is CREATING")
+	l.settle()
+	n, err := l.DescribeNodegroup("prod", "next")
+	l.must(err)
+	l.equal("then", fmt.Sprint(n.Status, " ", n.Scaling == "", n.Issues), "CREATE_FAILED true [{Ec2SubnetNotFound no such subnet []}]")
+	_, err = l.UpdateNodegroupVersion("prod", "next", "", "", TemplateSpec{}, false)
+	l.refused(err, "ResourceInUseException", "not in Active State")
+	_, err = l.DeleteNodegroup("prod", "next")
+	l.must(err)
+	names, err := l.ListNodegroups("prod")
+	l.must(err)
+	l.equal("left", fmt.Sprint(names), "[web]")
+	spec.Name = "again"
+	_, err = l.CreateNodegroup(spec, "")
+	l.must(err)
+	l.settle()
+	n, err = l.DescribeNodegroup("prod", "again")
+	l.must(err)
+	l.equal("the one after", n.Status, NodegroupActive)
+}

@@ -32,16 +32,9 @@ func (h *CloudHand) act(a fleet.Action) error {
 		return err
 	}
 	a.Group = scaling
-	aws := h.w.Cloud
 	switch a.Verb {
-	case fleet.Journal:
-		return aws.CreateOrUpdateTags([]cloud.GroupTag{{Group: a.Group, Key: markTag, Value: a.Mark.String()}})
-	case fleet.Forget:
-		return aws.DeleteGroupTags([]cloud.GroupTag{{Group: a.Group, Key: markTag}})
-	case fleet.Suspend:
-		return aws.SuspendProcesses(a.Group, []string{a.Process})
-	case fleet.Resume:
-		return aws.ResumeProcesses(a.Group, []string{a.Process})
+	case fleet.Journal, fleet.Forget, fleet.Suspend, fleet.Resume:
+		return h.annotate(a)
 	case fleet.Resize:
 		return h.resize(a)
 	case fleet.Terminate:
@@ -52,6 +45,33 @@ func (h *CloudHand) act(a fleet.Action) error {
 		return h.unstandby(a)
 	}
 	return fmt.Errorf("the sandbox's cloud does not know how to %s", a.Verb)
+}
+
+// annotate carries out what changes neither sizes nor instances of a group: its mark and its processes, which belong to the run that marked it.
+func (h *CloudHand) annotate(a fleet.Action) error {
+	g, err := h.raw(a.Group)
+	if err != nil {
+		return err
+	}
+	if g == nil && a.Verb == fleet.Forget {
+		return nil // gone with its mark
+	}
+	if g != nil {
+		if err := carries(g, a.Run); err != nil {
+			return err
+		}
+	}
+	aws := h.w.Cloud
+	switch a.Verb {
+	case fleet.Journal:
+		return aws.CreateOrUpdateTags([]cloud.GroupTag{{Group: a.Group, Key: markTag, Value: a.Mark.String()}})
+	case fleet.Forget:
+		return aws.DeleteGroupTags([]cloud.GroupTag{{Group: a.Group, Key: markTag}})
+	case fleet.Suspend:
+		return aws.SuspendProcesses(a.Group, []string{a.Process})
+	default:
+		return aws.ResumeProcesses(a.Group, []string{a.Process})
+	}
 }
 
 // raw reads one group as it is now; nil when it is gone.
@@ -99,14 +119,14 @@ func (h *CloudHand) resize(a fleet.Action) error {
 
 // member reads an instance of the group as it is now, with the group; nil when it belongs to none. It refuses when the instance moved to another
 // group, or the group to another run.
-func (h *CloudHand) member(a fleet.Action) (*cloud.Member, *cloud.Group, error) {
+func (h *CloudHand) member(a fleet.Action) (*fleet.Instance, *cloud.Group, error) {
 	found, err := h.w.Cloud.DescribeAutoScalingInstances([]string{a.Instance})
 	if err != nil || len(found) == 0 {
 		return nil, nil, err
 	}
-	in := &found[0]
-	if in.Group != a.Group {
-		return nil, nil, &fleet.Refused{Reason: fmt.Sprintf("it belongs to group %s by now, expected %s", in.Group, a.Group)}
+	in := &fleet.Instance{ID: a.Instance, Lifecycle: string(found[0].State)}
+	if group := found[0].Group; group != a.Group {
+		return nil, nil, &fleet.Refused{Reason: fmt.Sprintf("it belongs to group %s by now, expected %s", group, a.Group)}
 	}
 	g, err := h.raw(a.Group)
 	if err != nil || g == nil {
@@ -115,20 +135,17 @@ func (h *CloudHand) member(a fleet.Action) (*cloud.Member, *cloud.Group, error) 
 	return in, g, carries(g, a.Run)
 }
 
-// aside tells whether an instance is in standby or on the way there: desired does not count it.
-func aside(s cloud.LifecycleState) bool { return s == cloud.OnStandby || s == cloud.EnteringStandby }
-
 // terminate closes exactly this instance and takes it off the desired capacity, which does not count one in standby. Asking twice must not
 // decrement twice, so an instance that is already leaving, or gone, is left alone.
 func (h *CloudHand) terminate(a fleet.Action) error {
 	in, g, err := h.member(a)
-	if in != nil && in.State == cloud.Terminating {
+	if in != nil && in.Leaving() {
 		return nil
 	}
 	if err != nil || in == nil {
 		return err
 	}
-	_, err = h.w.Cloud.TerminateInstanceInAutoScalingGroup(a.Instance, !aside(in.State))
+	_, err = h.w.Cloud.TerminateInstanceInAutoScalingGroup(a.Instance, !in.Parked())
 	if g != nil && codeIs(err, "ValidationError") && strings.Contains(err.Error(), "equals minSize") {
 		return &fleet.Refused{Reason: fmt.Sprintf("the group's desired capacity is at its minimum of %d, so no instance may go without a replacement; raise desired or lower the minimum", g.Min)}
 	}
@@ -143,10 +160,10 @@ func (h *CloudHand) standby(a fleet.Action) error {
 		return err
 	case in == nil || g == nil:
 		return &fleet.Refused{Reason: "the instance is gone"}
-	case aside(in.State):
+	case in.Parked():
 		return nil
-	case in.State != cloud.InService:
-		return &fleet.Refused{Reason: fmt.Sprintf("the instance is %s, expected %s", in.State, cloud.InService)}
+	case in.Lifecycle != fleet.InService:
+		return &fleet.Refused{Reason: fmt.Sprintf("the instance is %s, expected %s", in.Lifecycle, fleet.InService)}
 	case g.Desired <= g.Min:
 		return &fleet.Refused{Reason: fmt.Sprintf("the group's desired capacity is at its minimum of %d, so no instance may go to standby; raise desired or lower the minimum", g.Min)}
 	}
@@ -162,10 +179,10 @@ func (h *CloudHand) unstandby(a fleet.Action) error {
 		return err
 	case in == nil || g == nil:
 		return &fleet.Refused{Reason: "the instance is gone"}
-	case in.State == cloud.InService || strings.HasPrefix(string(in.State), fleet.Pending):
+	case in.Counted():
 		return nil
-	case in.State != cloud.OnStandby:
-		return &fleet.Refused{Reason: fmt.Sprintf("the instance is %s, expected %s", in.State, cloud.OnStandby)}
+	case in.Lifecycle != fleet.OnStandby:
+		return &fleet.Refused{Reason: fmt.Sprintf("the instance is %s, expected %s", in.Lifecycle, fleet.OnStandby)}
 	case g.Desired >= g.Max:
 		return &fleet.Refused{Reason: fmt.Sprintf("the group's desired capacity is at its maximum of %d, so no instance may leave standby; lower desired or raise the maximum", g.Max)}
 	}

@@ -23,7 +23,7 @@ func explain(err error) error {
 		return &fleet.Fatal{Err: fmt.Errorf("AWS credentials are not accepted: %s: %s; renew them (aws sso login) and start again: drover goes on where it stopped", api.Code, api.Message)}
 	case api.Code == "AccessDenied" || api.Code == "AccessDeniedException" || api.Code == "UnauthorizedOperation":
 		return &fleet.Fatal{Err: fmt.Errorf("AWS refuses: %s: %s; grant drover that permission", api.Code, api.Message)}
-	case api.Code == "ScalingActivityInProgress" || api.Code == "ResourceContention" || strings.Contains(api.Code, "Throttling") || api.Code == "RequestLimitExceeded":
+	case api.Code == "ScalingActivityInProgress" || api.Code == "ResourceContention" || api.Code == "ResourceInUseException" || api.Code == "TooManyRequestsException" || strings.Contains(api.Code, "Throttling") || api.Code == "RequestLimitExceeded":
 		return &fleet.Refused{Reason: fmt.Sprintf("AWS is busy: %s: %s", api.Code, api.Message)}
 	}
 	return fmt.Errorf("%s: %s", api.Code, api.Message)

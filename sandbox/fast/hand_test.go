@@ -58,7 +58,16 @@ func TestMarksAndProcesses(t *testing.T) {
 	l.equal("mark", g.Mark.Equal(*m), true)
 	l.equal("suspended", g.Suspended, []string{fleet.AZRebalance})
 	l.equal("desired", g.Desired, 3)
-	l.refused(l.act(fleet.Action{Verb: fleet.Resize, Group: "web", From: 3, To: 4, Run: "other"}), "the group now carries run r, expected other")
+	theirs := *m
+	theirs.Run = "other"
+	for _, a := range []fleet.Action{
+		{Verb: fleet.Resize, From: 3, To: 4}, {Verb: fleet.Journal, Mark: &theirs}, {Verb: fleet.Forget}, {Verb: fleet.Suspend, Process: "Launch"},
+		{Verb: fleet.Resume, Process: fleet.AZRebalance},
+	} {
+		a.Group, a.Run = "web", "other"
+		l.refused(l.act(a), "the group now carries run r, expected other")
+	}
+	l.equal("left alone", []any{l.group("web").Mark.Run, l.group("web").Suspended}, []any{"r", []string{fleet.AZRebalance}})
 	l.refused(l.act(fleet.Action{Verb: fleet.Resize, Group: "web", From: 5, To: 4, Run: "r"}), "desired is 3 by now, expected 5")
 	l.refused(l.act(fleet.Action{Verb: fleet.Resize, Group: "none", From: 5, To: 4}), "the group is gone")
 	l.refused(l.act(fleet.Action{Verb: fleet.Terminate, Group: "other", Instance: g.Instances[0].ID}), "it belongs to group web by now, expected other")
@@ -71,7 +80,10 @@ func TestMarksAndProcesses(t *testing.T) {
 	}
 	l.must(l.act(fleet.Action{Verb: fleet.Terminate, Group: "web", Instance: fresh, Run: "r"}))
 	l.must(l.act(fleet.Action{Verb: fleet.Resume, Group: "web", Process: fleet.AZRebalance}))
-	l.must(l.act(fleet.Action{Verb: fleet.Forget, Group: "web"}))
+	for range 2 {
+		l.must(l.act(fleet.Action{Verb: fleet.Forget, Group: "web", Run: "r"}))
+	}
+	l.must(l.act(fleet.Action{Verb: fleet.Forget, Group: "none", Run: "r"}))
 	l.Advance(time.Hour)
 	l.equal("settings", l.Settings(), before)
 }
@@ -140,9 +152,9 @@ func TestUnreadableGroups(t *testing.T) {
 	l.must(l.AddGroup(GroupSpec{Name: "web", Size: 1}))
 	l.must(l.Cloud.CreateOrUpdateTags([]cloud.GroupTag{{Group: "web", Key: "drover.dev/rotation", Value: "v9"}}))
 	l.equal("listed with its trouble", strings.Contains(l.group("web").Trouble, "put the group back by hand"), true)
-	if _, err := l.hand.Groups(t.Context(), []string{"web"}); err == nil {
-		t.Fatal("asked for by name, it was read")
-	}
+	groups, err := l.hand.Groups(t.Context(), []string{"web"})
+	l.must(err)
+	l.equal("named, too", []any{len(groups), strings.Contains(groups[0].Trouble, "put the group back by hand"), groups[0].Desired}, []any{1, true, 1})
 }
 
 func TestTargetsByIP(t *testing.T) {

@@ -3,6 +3,7 @@ package fast
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +25,7 @@ const (
 type found struct {
 	raw                      cloud.Group
 	cluster, nodegroup, name string
+	bare                     bool // a node group without an Auto Scaling group: EKS has not made it yet, or could not
 }
 
 // answers tells whether the group may be meant by a name.
@@ -58,7 +60,38 @@ func (h *CloudHand) find(names []string) ([]found, error) {
 			f.name = f.cluster + "/" + f.nodegroup
 		}
 	}
-	return slices.DeleteFunc(out, func(f found) bool { return len(names) > 0 && !slices.ContainsFunc(names, f.answers) }), nil
+	bare, err := h.bareNodegroups(out, names)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(append(out, bare...), func(f found) bool { return len(names) > 0 && !slices.ContainsFunc(names, f.answers) }), nil
+}
+
+// bareNodegroups asks EKS itself for the names that none of all groups answers to, in the clusters that have groups.
+func (h *CloudHand) bareNodegroups(all []found, names []string) ([]found, error) {
+	clusters := map[string]bool{}
+	for _, f := range all {
+		if f.cluster != "" {
+			clusters[f.cluster] = true
+		}
+	}
+	var out []found
+	for _, name := range names {
+		if slices.ContainsFunc(all, func(f found) bool { return f.answers(name) }) {
+			continue
+		}
+		for _, cluster := range slices.Sorted(maps.Keys(clusters)) {
+			own := strings.TrimPrefix(name, cluster+"/")
+			n, err := h.describeNodegroup(cluster, own)
+			if err != nil {
+				return nil, doing("describe node group "+own+" of cluster "+cluster, err)
+			}
+			if n != nil {
+				out = append(out, found{cluster: cluster, nodegroup: own, name: name, bare: true})
+			}
+		}
+	}
+	return out, nil
 }
 
 func tagOf(g cloud.Group, key string) string {
@@ -76,7 +109,7 @@ func (h *CloudHand) scalingName(group string) (string, error) {
 	if err != nil || len(groups) == 0 {
 		return group, err
 	}
-	return groups[0].raw.Name, nil
+	return cmp.Or(groups[0].raw.Name, group), nil
 }
 
 // manage fills in what EKS says of a group. What cannot be read is the group's trouble.
@@ -89,15 +122,23 @@ func (h *CloudHand) manage(g *fleet.Group, f *found) {
 	}
 	m := g.Managed
 	m.Status, m.CopyOf, m.Run = n.Status, n.Tags[copyTag], n.Tags[runTag]
-	var issues []string
-	for _, issue := range n.Issues {
-		issues = append(issues, issue.Code+": "+issue.Message)
+	m.Trouble = issues(&n)
+	if f.bare {
+		g.Min, g.Max, g.Desired = n.Min, n.Max, n.Desired
 	}
-	m.Trouble = strings.Join(issues, "; ")
 	m.Version = kubeVersion(&n, n.Version, n.Release, n.Template.Version)
 	if m.Latest, err = h.latest(&n); err != nil {
 		trouble(g, err.Error())
 	}
+}
+
+// issues is what EKS finds wrong with a node group, in a sentence.
+func issues(n *cloud.Nodegroup) string {
+	var out []string
+	for _, issue := range n.Issues {
+		out = append(out, issue.Code+": "+issue.Message)
+	}
+	return strings.Join(out, "; ")
 }
 
 const customAMI = "CUSTOM"
@@ -181,7 +222,7 @@ func (h *CloudHand) describeNodegroup(cluster, name string) (*cloud.Nodegroup, e
 	return &n, nil
 }
 
-// createGroup makes the copy that a run moves to. One that this run made already is left as it is.
+// createGroup makes the copy that a run moves to. One that this run made already is left as it is, unless EKS could not make it.
 func (h *CloudHand) createGroup(a fleet.Action) error {
 	f, n, err := h.nodegroup(a.Group)
 	if err != nil {
@@ -195,10 +236,13 @@ func (h *CloudHand) createGroup(a fleet.Action) error {
 	switch {
 	case err != nil:
 		return err
-	case old != nil && old.Tags[runTag] == a.Run && a.Run != "":
-		return nil
-	case old != nil:
+	case old == nil:
+	case old.Tags[runTag] != a.Run || a.Run == "":
 		return &fleet.Refused{Reason: fmt.Sprintf("a node group %s exists already and is not of run %s", name, a.Run)}
+	case old.Status == cloud.NodegroupCreateFailed:
+		return &fleet.Refused{Reason: fmt.Sprintf("EKS could not make node group %s: %s", name, cmp.Or(issues(old), "it does not say why"))}
+	default:
+		return nil
 	}
 	spec := copyOf(n, name, a)
 	if spec.Template.Version, err = h.nextTemplate(n); err != nil {
@@ -227,7 +271,8 @@ func copyOf(n *cloud.Nodegroup, name string, a fleet.Action) cloud.Nodegroup {
 	return out
 }
 
-// deleteGroup deletes a node group. Whether pods are left on it is not for this hand to know.
+// deleteGroup deletes a node group, with all instances it has: none may be there that the decision did not know. Whether pods are left on them
+// is not for this hand to know.
 func (h *CloudHand) deleteGroup(a fleet.Action) error {
 	f, n, err := h.nodegroup(a.Group)
 	switch {
@@ -240,6 +285,11 @@ func (h *CloudHand) deleteGroup(a fleet.Action) error {
 	}
 	if err := carries(&f.raw, a.Run); err != nil {
 		return err
+	}
+	for _, m := range f.raw.Members {
+		if in := h.instance(m); !in.Leaving() && !slices.Contains(a.Instances, in.ID) {
+			return &fleet.Refused{Reason: fmt.Sprintf("instance %s is in the group by now, which the decision did not know", in.ID)}
+		}
 	}
 	_, err = h.w.Cloud.DeleteNodegroup(f.cluster, f.nodegroup)
 	if codeIs(err, "ResourceNotFoundException") {

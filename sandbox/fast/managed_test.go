@@ -39,7 +39,12 @@ func TestManagedGroupsAreCopiedAndDeleted(t *testing.T) {
 	for _, in := range g.Instances {
 		l.await("empty", func() bool { return l.evictAll(s.NodeOf(in.ID).Name) })
 	}
+	known := ids(g)
 	remove := fleet.Action{Verb: fleet.DeleteGroup, Group: "web", Run: "r"}
+	l.refused(l.act(remove), "is in the group by now, which the decision did not know")
+	remove.Instances = known[1:]
+	l.refused(l.act(remove), "instance "+known[0]+" is in the group by now, which the decision did not know")
+	remove.Instances = known
 	l.must(l.act(remove))
 	l.must(l.act(remove))
 	l.await("the group is gone", func() bool { return len(l.observe().Groups) == 1 })
@@ -58,8 +63,43 @@ func TestDeletingAFullNodegroupLosesPods(t *testing.T) {
 	s.Stop = 20 * time.Second
 	l.must(l.Deploy(s, cluster.BudgetSpec{MaxUnavailable: "1"}))
 	l.settle()
-	l.must(l.act(fleet.Action{Verb: fleet.DeleteGroup, Group: "web"}))
+	l.must(l.act(fleet.Action{Verb: fleet.DeleteGroup, Group: "web", Instances: ids(l.group("web"))}))
 	l.Advance(10 * time.Minute)
 	l.equal("lost", len(l.Cluster.Ledger().Lost) > 0, true)
 	l.equal("breaches", len(l.Cluster.Ledger().Breaches) > 0, true)
+}
+
+func ids(g *fleet.Group) []string {
+	var out []string
+	for _, in := range g.Instances {
+		out = append(out, in.ID)
+	}
+	return out
+}
+
+func TestACopyThatEKSCannotMake(t *testing.T) {
+	l := newLab(t, Options{})
+	l.must(l.AddNodegroup(NodegroupSpec{Name: "web", Size: 2}))
+	l.settle()
+	l.Cloud.FailNodegroup("Ec2SubnetNotFound", "no such subnet")
+	create := fleet.Action{Verb: fleet.CreateGroup, Group: "web", Copy: "web-2", To: 2, Run: "r"}
+	l.must(l.act(create))
+	look := func() []fleet.Group {
+		groups, err := l.hand.Groups(t.Context(), []string{"web-2"})
+		l.must(err)
+		return groups
+	}
+	m := look()[0].Managed
+	l.equal("at first", []any{m.Status, m.Trouble, m.CopyOf, m.Run, look()[0].Desired}, []any{"CREATING", "", "web", "r", 2})
+	remove := fleet.Action{Verb: fleet.DeleteGroup, Group: "web-2", Run: "r"}
+	l.refused(l.act(remove), "AWS is busy: ResourceInUseException")
+	l.Advance(time.Minute)
+	m = look()[0].Managed
+	l.equal("then", []any{m.Status, m.Trouble, len(look()[0].Instances)}, []any{"CREATE_FAILED", "Ec2SubnetNotFound: no such subnet", 0})
+	l.refused(l.act(create), "EKS could not make node group web-2: Ec2SubnetNotFound: no such subnet")
+	for range 2 {
+		l.must(l.act(remove))
+	}
+	l.equal("gone", len(look()), 0)
+	l.equal("the original", len(l.group("web").Instances), 2)
 }

@@ -32,8 +32,7 @@ func (w *World) CloudHand() *CloudHand { return &CloudHand{w: w, launched: map[s
 // ClusterHand returns the hand on the cluster.
 func (w *World) ClusterHand() *cluster.Cluster { return w.Cluster }
 
-// Groups returns the named groups that exist, or all of them when no name is given. A named group that cannot be read in full is an error; among
-// all it is listed with its Trouble.
+// Groups returns the named groups that exist, or all of them when no name is given. A group that cannot be read in full has its Trouble.
 func (h *CloudHand) Groups(_ context.Context, names []string) ([]fleet.Group, error) {
 	h.w.sync()
 	all, err := h.find(names)
@@ -52,9 +51,6 @@ func (h *CloudHand) Groups(_ context.Context, names []string) ([]fleet.Group, er
 		g, err := h.group(&all[i], targets)
 		if err != nil {
 			return nil, fmt.Errorf("group %s: %w", all[i].name, err)
-		}
-		if g.Trouble != "" && len(names) > 0 {
-			return nil, fmt.Errorf("group %s: %s", g.Name, g.Trouble)
 		}
 		out = append(out, g)
 	}
@@ -78,6 +74,11 @@ func (h *CloudHand) GroupOf(_ context.Context, instance string) (string, error) 
 
 func (h *CloudHand) group(f *found, targets []targetGroup) (fleet.Group, error) {
 	raw := &f.raw
+	if f.bare {
+		g := fleet.Group{Name: f.name}
+		h.manage(&g, f)
+		return g, nil
+	}
 	g := fleet.Group{Name: f.name, Min: raw.Min, Max: raw.Max, Desired: raw.Desired, Zones: slices.Sorted(slices.Values(raw.Zones)), Wants: wants(raw.Source)}
 	for _, p := range raw.Suspended {
 		g.Suspended = append(g.Suspended, p.Name)

@@ -137,10 +137,12 @@ func showNodegroup(n cloud.Nodegroup) *types.Nodegroup {
 		Taints: list(n.Taints, func(t cloud.NodeTaint) types.Taint {
 			return types.Taint{Key: &t.Key, Value: optional(t.Value), Effect: effects[t.Effect]}
 		}),
-		Resources: &types.NodegroupResources{AutoScalingGroups: []types.AutoScalingGroup{{Name: &n.Scaling}}},
 		Health: &types.NodegroupHealth{Issues: orEmpty(list(n.Issues, func(i cloud.NodegroupIssue) types.Issue {
 			return types.Issue{Code: types.NodegroupIssueCode(i.Code), Message: &i.Message, ResourceIds: i.Resources}
 		}))},
+	}
+	if n.Scaling != "" {
+		out.Resources = &types.NodegroupResources{AutoScalingGroups: []types.AutoScalingGroup{{Name: &n.Scaling}}}
 	}
 	if n.Template.ID != "" {
 		out.LaunchTemplate = &types.LaunchTemplateSpecification{Id: &n.Template.ID, Name: optional(n.Template.Name), Version: &n.Template.Version}

@@ -234,3 +234,15 @@ func FuzzJSON(f *testing.F) {
 		}
 	})
 }
+
+func TestANodegroupWithoutAnAutoScalingGroupOverTheWire(t *testing.T) {
+	r := newRig(t)
+	client, n := r.nodegroup()
+	r.cloud.FailNodegroup("Ec2SubnetNotFound", "no such subnet")
+	ok[*eks.CreateNodegroupOutput](t)(client.CreateNodegroup(ctx, &eks.CreateNodegroupInput{ClusterName: n.ClusterName, NodegroupName: new("next"), NodeRole: n.NodeRole, Subnets: n.Subnets}))
+	r.settle()
+	n = ok[*eks.DescribeNodegroupOutput](t)(client.DescribeNodegroup(ctx, &eks.DescribeNodegroupInput{ClusterName: n.ClusterName, NodegroupName: new("next")})).Nodegroup
+	if n.Status != ekst.NodegroupStatusCreateFailed || n.Resources != nil || len(n.Health.Issues) != 1 || n.Health.Issues[0].Code != ekst.NodegroupIssueCodeEc2SubnetNotFound {
+		t.Errorf("node group %+v", n)
+	}
+}
