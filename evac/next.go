@@ -248,7 +248,7 @@ func (v *tick) troubled() string {
 		g := v.s.Group(gp.Name)
 		switch {
 		case g == nil || g.Trouble == "" || gp.Managed:
-		case v.plan.Back() && g.Mark == nil && (v.record() == nil || v.record().Marks.Undoing.IsZero()): // later, it is off because it was put back
+		case v.plan.Back() && g.Mark == nil && v.record() != nil && v.record().Marks.Undoing.IsZero(): // later, it is off because it was put back
 			return fmt.Sprintf("group %s: %s; what the run changed on it may be hidden by that", g.Name, g.Trouble)
 		case !v.plan.Back():
 			return fmt.Sprintf("group %s: %s; nothing is changed until that is mended, or drover abort %s", g.Name, g.Trouble, g.Name)
