@@ -117,6 +117,36 @@ func (c *Cluster) record(ctx context.Context, want fleet.RotationRecord) error {
 	if err != nil {
 		return err
 	}
+	if err := c.write(ctx, want, object); err != nil || want.Marks.Ended.IsZero() {
+		return err
+	}
+	return c.forgetOld(ctx)
+}
+
+// keepEnded is how many runs that are over stay in the cluster, for those who ask later what happened. Their Departures go with them.
+const keepEnded = 100
+
+// forgetOld deletes the oldest records of runs that are over, above the number that is kept.
+func (c *Cluster) forgetOld(ctx context.Context) error {
+	list, err := c.objects.Resource(v1alpha1.Rotations).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return classify(fmt.Errorf("list rotations: %w", err))
+	}
+	over := slices.DeleteFunc(list.Items, func(u unstructured.Unstructured) bool { return !ended(&u) })
+	slices.SortFunc(over, func(a, b unstructured.Unstructured) int {
+		return cmp.Or(b.GetCreationTimestamp().Compare(a.GetCreationTimestamp().Time), cmp.Compare(b.GetName(), a.GetName()))
+	})
+	for i := keepEnded; i < len(over); i++ {
+		err := c.objects.Resource(v1alpha1.Rotations).Delete(ctx, over[i].GetName(), metav1.DeleteOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return classify(fmt.Errorf("delete rotation %s, which is long over: %w", over[i].GetName(), err))
+		}
+	}
+	return nil
+}
+
+// write makes the object, or brings it up to date.
+func (c *Cluster) write(ctx context.Context, want fleet.RotationRecord, object *v1alpha1.Rotation) error {
 	return again(func() error {
 		live, err := c.rotation(ctx, want.Run)
 		if apierrors.IsNotFound(err) {

@@ -499,3 +499,31 @@ func TestRightsSuffice(t *testing.T) {
 	installer := w.grant("installer-"+w.name, InstallRights)
 	w.eventually("the installer's rights", func() bool { return Install(t.Context(), installer) == nil })
 }
+
+// Of the runs that are over only so many are kept; one that is not over is never forgotten.
+func TestOldRecordsAreForgotten(t *testing.T) {
+	w := newJournaled(t)
+	open := w.record()
+	w.keep(open)
+	for i := range keepEnded + 3 {
+		r := w.record()
+		r.Run = fmt.Sprintf("%s-old-%03d", open.Run, i)
+		r.Marks.Ended = r.At.Add(time.Hour)
+		w.keep(r)
+	}
+	list, _, err := w.cluster.Records(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	over, open1 := 0, false
+	for _, r := range list {
+		if r.Run == open.Run {
+			open1 = true
+		} else if !r.Marks.Ended.IsZero() {
+			over++
+		}
+	}
+	if over != keepEnded || !open1 {
+		t.Errorf("%d runs that are over, want %d; the open one is there: %v", over, keepEnded, open1)
+	}
+}

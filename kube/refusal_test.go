@@ -37,9 +37,9 @@ func TestClassify(t *testing.T) {
 		{"priority and fairness", apierrors.NewTooManyRequests("the server has received too many requests and has asked us to try again later", 1),
 			&fleet.Refused{Reason: "the API server is busy: the server has received too many requests and has asked us to try again later", Wait: busyWait}},
 		{"pending disruptions", apierrors.NewForbidden(schema.GroupResource{Group: "policy", Resource: "poddisruptionbudget"}, "web", errors.New("DisruptedPods map too big - too many evictions not confirmed by PDB controller")),
-			&fleet.Refused{Reason: `the API server forbids it for now: poddisruptionbudget.policy "web" is forbidden: DisruptedPods map too big - too many evictions not confirmed by PDB controller`, Wait: ownerWait}},
+			&fleet.Refused{Reason: `the API server forbids it for now: poddisruptionbudget.policy "web" is forbidden: DisruptedPods map too big - too many evictions not confirmed by PDB controller`, Wait: ownerWait, Held: true}},
 		{"a webhook without words", &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: 400, Message: `admission webhook "a.b.c" denied the request without explanation`}},
-			&fleet.Refused{Reason: "held by its owner: admission webhook a.b.c says: without explanation", Wait: ownerWait}},
+			&fleet.Refused{Reason: "held by its owner: admission webhook a.b.c says: without explanation", Wait: ownerWait, Held: true}},
 		{"another 500", apierrors.NewInternalError(errors.New("etcd has no leader")), apierrors.NewInternalError(errors.New("etcd has no leader"))},
 		{"a broken connection", context.DeadlineExceeded, context.DeadlineExceeded},
 	} {

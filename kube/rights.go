@@ -29,6 +29,7 @@ var Rights = []Right{
 	{rule("apps", []string{"patch"}, "deployments", "replicasets"), "", "give a singleton one replica more while it moves"},
 	{rule("autoscaling", []string{"patch"}, "horizontalpodautoscalers"), "", "keep the autoscaler from taking that replica back"},
 	{rule("drover.dev", []string{"get", "list", "watch", "create", "patch"}, "rotations", "departures"), "", "the durable record of a run"},
+	{rule("drover.dev", []string{"delete"}, "rotations"), "", "forget runs that are long over"},
 	{rule("drover.dev", []string{"patch"}, "rotations/status", "departures/status"), "", "how far it is"},
 	{rule("", []string{"create"}, "events"), "default", "tell of departures on their nodes"},
 	{rule("coordination.k8s.io", []string{"create"}, "leases"), leaseNamespace, "one run at a time"},
