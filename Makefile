@@ -31,7 +31,8 @@ test: tools controlplane ## all tests, with end-to-end tests on the real control
 check: ## the quick part: format, vet, and the tests that need no control plane
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these" >&2; exit 1; }
 	go vet ./...
-	go test . ./api/... ./fleet ./depart ./evac ./engine ./probe ./aws ./kube ./sandbox/cloud ./sandbox/wire ./cmd/...
+	go test . ./api/... ./fleet ./depart ./evac ./engine ./probe ./aws ./sandbox/cloud ./sandbox/cluster ./sandbox/fast ./sandbox/wire ./cmd/...
+	go test -short -run 'Stories/told|Sentence|Safety' ./scenario # each story once
 
 bench: ## the planner and the engine at size: 1,000 nodes, 30,000 pods; virtual rotations of 100 nodes
 	go test -run '^$$' -bench . -benchmem ./evac ./engine
