@@ -225,7 +225,7 @@ func (v *tick) frame() string {
 			return fmt.Sprintf("group %s no longer exists: somebody deleted it while it was being rotated", gp.Name)
 		case g.Mark != nil && g.Mark.Run != v.plan.Run:
 			return fmt.Sprintf("group %s now carries the mark of run %s, this is run %s", g.Name, g.Mark.Run, v.plan.Run)
-		case strange(v.ix, g) != "":
+		case v.record() == nil && strange(v.ix, g) != "": // in the run's own cluster its record tells that it is the right one
 			return "group " + g.Name + ": " + strange(v.ix, g)
 		case v.plan.Back():
 		case !sameTemplates(g.Wants, gp.Wants):

@@ -17,6 +17,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"drover.dev/fleet"
 	"drover.dev/sandbox/cloud"
@@ -354,6 +355,8 @@ func TestBadInput(t *testing.T) {
 	s.group("tight", 2, 2)
 	s.group("stuck", 1, 2)
 	s.deploy("never", 2, 2, "stuck")
+	_, err := s.Client().AppsV1().Deployments("default").Patch(s.ctx, "never", types.MergePatchType, []byte(`{"spec":{"strategy":{"type":"Recreate","rollingUpdate":null}}}`), metav1.PatchOptions{})
+	s.ok(err) // otherwise its replacement would come first
 	s.publish("tight")
 	s.publish("stuck")
 	broken := filepath.Join(t.TempDir(), "kubeconfig")
