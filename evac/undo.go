@@ -69,7 +69,7 @@ func (v *tick) serves(g *fleet.Group, in *fleet.Instance, n *fleet.Node, d fleet
 	if d.Node == "" || n == nil && in.Launched.Before(v.plan.At) || n != nil && !n.Ready && n.Changed.Before(v.plan.At) {
 		return true // it was of no use before either, or has no node any more
 	}
-	if why := notArrived(g, in, n); why != "" && in.Lifecycle != "" {
+	if why := notArrived(g, in, n); why != "" {
 		v.hold("instance "+in.ID, "is not back yet: %s", why)
 		return false
 	}

@@ -109,11 +109,8 @@ func TestMarksAreSetOnce(t *testing.T) {
 func TestGeneratingChangesNothing(t *testing.T) {
 	dir := t.TempDir()
 	gen := exec.Command("go", "tool", "controller-gen", "object", "crd", "paths=.", "output:object:dir="+dir, "output:crd:dir="+dir)
-	gen.Env = append(os.Environ(), "GOFLAGS=-mod=readonly -trimpath", "GOPROXY=off")
+	gen.Env = append(os.Environ(), "GOFLAGS=-mod=readonly -trimpath")
 	if out, err := gen.CombinedOutput(); err != nil {
-		if strings.Contains(string(out), "module lookup disabled") {
-			t.Skipf("controller-gen is not in the module cache: %s", out)
-		}
 		t.Fatalf("controller-gen: %v\n%s", err, out)
 	}
 	made, err := filepath.Glob(filepath.Join(dir, "*"))
