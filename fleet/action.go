@@ -3,6 +3,7 @@ package fleet
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Verb is the kind of an action. Each has exactly one hand: aws for those on groups, instances and targets, kube for those on nodes and pods.
@@ -33,12 +34,19 @@ const (
 	Register    Verb = "register"     // put Instance back into target group Target
 	CreateGroup Verb = "create group" // make managed node group To as a copy of Group on the version that Group is to run
 	DeleteGroup Verb = "delete group" // delete managed node group Group, which is empty
+
+	Shut         Verb = "shut"           // in one patch, taint Node NoSchedule and label it out of external load balancers
+	Delete       Verb = "delete"         // delete Pod by UID, past its budget, with Grace: its node goes anyway
+	OutOfService Verb = "out of service" // tell Kubernetes that Node's machine is off for good: its pods and volumes are given up
+	Heartbeat    Verb = "heartbeat"      // have Hook hold Instance longer
+	Complete     Verb = "complete"       // answer Hook of Group for Instance with Result
+	File         Verb = "file"           // join Case into what is on file about Instance
 )
 
 // Cloud tells whether the cloud's hand carries the verb out; otherwise the cluster's does.
 func (v Verb) Cloud() bool {
 	switch v {
-	case Journal, Forget, Suspend, Resume, Resize, Deregister, Terminate, Standby, Unstandby, Register, CreateGroup, DeleteGroup:
+	case Journal, Forget, Suspend, Resume, Resize, Deregister, Terminate, Standby, Unstandby, Register, CreateGroup, DeleteGroup, Heartbeat, Complete:
 		return true
 	}
 	return false
@@ -62,21 +70,36 @@ type Action struct {
 	Copy      string          // CreateGroup: name of the new group
 	Nodes     []string        // DeleteGroup: its nodes, each of which has to be empty
 	Instances []string        // DeleteGroup: those that the decision knew of; the hand refuses when there are others
+	Grace     time.Duration   // Evict, Delete: how long the pod may take to stop; zero for its own. Whole seconds
+	Hook      string          // Heartbeat, Complete
+	Result    string          // Complete: Continue or Abandon
+	Case      *Case           // File
 	Expect    Expect
 	Why       string
 }
+
+// How a hook is answered. For an instance that goes, both end it; Abandon skips other hooks, and retains it where the group says so.
+const (
+	Continue = "CONTINUE"
+	Abandon  = "ABANDON"
+)
 
 // Expect is what must still hold just before acting; the hand reads it again, live, and refuses when it does not.
 type Expect struct {
 	Empty bool // Node has no pod left that would have to move
 	Ready bool // Unsurge: Workload has all its pods Ready, the one more included
+	Off   bool // OutOfService: Node is not Ready
 }
 
 // Key names the effect: two actions with one key are the same effect asked for twice.
 func (a Action) Key() string {
 	switch a.Verb {
-	case Evict:
-		return "evict " + a.Pod.UID
+	case Evict, Delete:
+		return string(a.Verb) + " " + a.Pod.UID
+	case Heartbeat, Complete:
+		return fmt.Sprintf("%s %s %s", a.Verb, a.Hook, a.Instance)
+	case File:
+		return fmt.Sprintf("file %s %d %s %v", a.Instance, len(a.Case.Signals), a.Case.Marks.Rotation, a.Case.Marks.Ended.IsZero())
 	case Journal:
 		return "journal " + a.Group + " " + a.Mark.String()
 	case Resize:
@@ -114,6 +137,18 @@ func (a Action) String() string {
 		return fmt.Sprintf("taint node %s %s", a.Node, a.Effect)
 	case Evict:
 		return fmt.Sprintf("evict pod %s from %s", a.Pod, a.Node)
+	case Delete:
+		return fmt.Sprintf("delete pod %s from %s, %s to stop", a.Pod, a.Node, a.Grace)
+	case Shut:
+		return fmt.Sprintf("shut node %s to pods and load balancers", a.Node)
+	case OutOfService:
+		return fmt.Sprintf("declare node %s out of service", a.Node)
+	case Heartbeat:
+		return fmt.Sprintf("heartbeat %s (%s) of hook %s", a.Instance, a.Node, a.Hook)
+	case Complete:
+		return fmt.Sprintf("complete hook %s of %s (%s): %s", a.Hook, a.Instance, a.Node, a.Result)
+	case File:
+		return fmt.Sprintf("file departure of %s", a.Instance)
 	case Deregister:
 		return fmt.Sprintf("deregister %s (%s) from target group %s", a.Node, a.Instance, shortARN(a.Target))
 	case Register:

@@ -1,5 +1,7 @@
 package fleet
 
+import "time"
+
 // Departure says that one node has to go, and why. It does not say how: that is evac's.
 type Departure struct {
 	Node     string // empty when the instance never registered as a node
@@ -11,6 +13,8 @@ type Departure struct {
 	Release  bool     // the machine is to be closed when empty
 	Drained  string   // whose drain had tainted it before; "" when nobody's
 	Targets  []string // ARNs of the target groups it was registered in when the departure was planned
+
+	Deadline time.Time // when the machine is gone whatever anybody does; zero when it waits
 }
 
 // Cause is the kind of reason.
@@ -20,7 +24,8 @@ type Cause string
 const (
 	Rotation Cause = "rotation"
 	Drain    Cause = "drain"
-	Undo     Cause = "undo" // a run's own new node goes again, because the run is taken back
+	Undo     Cause = "undo"   // a run's own new node goes again, because the run is taken back
+	Noticed  Cause = "notice" // AWS takes it
 )
 
 // Name is the node's name, else the instance's id: what a person would type.

@@ -20,6 +20,8 @@ type Snapshot struct {
 	Budgets     []Budget
 	Workloads   []Workload
 	Rotations   []RotationRecord // runs that are not over, by name
+	Cases       []Case           // departures that AWS gave notice of and that are not over, by instance
+	Machines    []Machine        // what EC2 says of instances on file that no group has
 	Probes      []Probe          // what the run's health probes say
 	Stopped     *Pause           // the cluster-wide stop; nil when it is off
 	Unjournaled string           // why this cluster cannot hold rotation records; "" when it can
@@ -100,6 +102,16 @@ func (s *Snapshot) Workload(o Owner) *Workload {
 	return nil
 }
 
+// Case returns what is on file about an instance, or nil.
+func (s *Snapshot) Case(instance string) *Case {
+	for i := range s.Cases {
+		if s.Cases[i].Instance == instance {
+			return &s.Cases[i]
+		}
+	}
+	return nil
+}
+
 // Rotation returns the record of a run, or nil.
 func (s *Snapshot) Rotation(run string) *RotationRecord {
 	for i := range s.Rotations {
@@ -125,6 +137,10 @@ func (s Snapshot) Clone() Snapshot {
 	c.Budgets = slices.Clone(s.Budgets)
 	c.Workloads = slices.Clone(s.Workloads)
 	c.Rotations = slices.Clone(s.Rotations)
+	c.Cases = slices.Clone(s.Cases)
+	for i := range c.Cases {
+		c.Cases[i] = c.Cases[i].Clone()
+	}
 	c.Probes = slices.Clone(s.Probes)
 	return c
 }

@@ -24,6 +24,20 @@ type Group struct {
 	Mark              *GroupMark    // drover's own journal on the group; nil when no run has changed it
 	Managed           *Managed      // what EKS says of it; nil for a self-managed group
 	Trouble           string        // why the rest could not be read; such a group is listed and nothing else
+
+	Cluster string // of its tag kubernetes.io/cluster/NAME; "" when it has none
+	Hooks   []Hook
+	Retains bool // an instance whose hook is abandoned or runs out is kept, outside of the group's desired capacity, until it is ended by id
+}
+
+// Hook returns the hook of that name, or nil.
+func (g *Group) Hook(name string) *Hook {
+	for i := range g.Hooks {
+		if g.Hooks[i].Name == name {
+			return &g.Hooks[i]
+		}
+	}
+	return nil
 }
 
 // Instance returns the member of that id, or nil.
@@ -36,12 +50,21 @@ func (g *Group) Instance(id string) *Instance {
 	return nil
 }
 
+// Scaling is the name of the Auto Scaling group: the group itself, or the one under a managed node group.
+func (g *Group) Scaling() string {
+	if g.Managed != nil {
+		return g.Managed.Scaling
+	}
+	return g.Name
+}
+
 // IsSuspended tells whether a scaling process is off.
 func (g *Group) IsSuspended(process string) bool { return slices.Contains(g.Suspended, process) }
 
 func (g Group) clone() Group {
 	g.Suspended = slices.Clone(g.Suspended)
 	g.Instances = slices.Clone(g.Instances)
+	g.Hooks = slices.Clone(g.Hooks)
 	for i := range g.Instances {
 		g.Instances[i].Targets = slices.Clone(g.Instances[i].Targets)
 	}
@@ -133,6 +156,10 @@ const (
 	InService = "InService"
 	Pending   = "Pending"
 	OnStandby = "Standby"
+
+	PendingWait     = "Pending:Wait"         // a launch hook holds it
+	TerminatingWait = "Terminating:Wait"     // a terminate hook holds it
+	Retained        = "Terminating:Retained" // its hook was abandoned, and the group retains it
 )
 
 // Instance is one machine of a group.
@@ -142,6 +169,11 @@ type Instance struct {
 	Template       Template
 	Launched       time.Time // zero when the cloud no longer knows
 	Targets        []Target  // its state in each attached target group that knows it
+
+	Spot      bool
+	Reclaimed time.Time   // when EC2 said that it takes the spot instance back; zero when it has not
+	Scheduled []Scheduled // what EC2 will do to it
+	Beat      time.Time   // when this process last had its hook hold it longer; zero when it has not
 }
 
 // Leaving tells whether the group is already ending the instance.

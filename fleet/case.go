@@ -1,0 +1,64 @@
+package fleet
+
+import (
+	"slices"
+	"time"
+)
+
+// Case is one instance that is going: everything heard about it, as one departure under the earliest deadline. A Departure object holds it, so
+// that no process has to remember anything, and the message that told of it need not be kept.
+type Case struct {
+	Departure           // of the signals that still hold
+	Opened    time.Time // when the first of them was heard
+	Signals   []Signal
+	Marks     CaseMarks
+	Log       []Entry // what happened, as far as it was written down; filled at the end
+}
+
+// Signal is a notice on file.
+type Signal struct {
+	Notice
+	Heard time.Time
+	Ended time.Time // when it was taken back or ran out; zero while it holds
+}
+
+// CaseMarks are moments of a case that the world does not show. Each is written once, until a new signal opens the case again.
+type CaseMarks struct {
+	Rotation string    // run that replaces the node before it goes
+	Replaced time.Time // when that run began
+	Ended    time.Time
+	End      string // how, in words: gone, back in service, ...
+}
+
+// Open tells whether the case is not over.
+func (c *Case) Open() bool { return c.Marks.Ended.IsZero() }
+
+// Holds tells whether a signal of some kind holds, and returns the first.
+func (c *Case) Holds(kinds ...NoticeKind) *Signal {
+	for i := range c.Signals {
+		if s := &c.Signals[i]; s.Ended.IsZero() && slices.Contains(kinds, s.Kind) {
+			return s
+		}
+	}
+	return nil
+}
+
+// Clone copies the case deep enough that changing the copy leaves the original alone.
+func (c Case) Clone() Case {
+	c.Targets = slices.Clone(c.Targets)
+	c.Signals = slices.Clone(c.Signals)
+	c.Log = slices.Clone(c.Log)
+	return c
+}
+
+// Entry is one line of what happened to a node, and who says so.
+type Entry struct {
+	At     time.Time
+	Source string // drover, kubernetes event, auto scaling, managed fields of a node, ...
+	What   string
+}
+
+// SortEntries orders by time; of one moment, as they were.
+func SortEntries(es []Entry) {
+	slices.SortStableFunc(es, func(a, b Entry) int { return a.At.Compare(b.At) })
+}
