@@ -71,9 +71,9 @@ type Controller struct {
 	// Parse reads a message's body. Its error says where and what.
 	Parse func(body string) ([]fleet.Notice, error)
 
-	Cluster string // name of the cluster, for telling others' messages; "" to go by its nodes alone
-	Foreign Rule   // what becomes of messages of other clusters
-	Self    string // the node that this process runs on; "" when unknown
+	ClusterName string // for telling others' messages; "" to go by its nodes alone
+	Foreign     Rule   // what becomes of messages of other clusters
+	Self        string // the node that this process runs on; "" when unknown
 
 	Receivers int // of the queue, at once; zero for the usual number
 	Hear      func(Heard)
