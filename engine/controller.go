@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"drover.dev/evac"
 	"drover.dev/fleet"
 )
 
@@ -66,7 +65,7 @@ type Controller struct {
 	Queue  Queue // nil for a cluster without one: the sweep and other sources do
 	Docket Docket
 	Census Census
-	Policy evac.Policy
+	Policy fleet.Policy
 
 	// Parse reads a message's body. Its error says where and what.
 	Parse func(body string) ([]fleet.Notice, error)

@@ -2,6 +2,7 @@ package evac
 
 import (
 	"slices"
+	"strings"
 
 	"drover.dev/fleet"
 )
@@ -13,8 +14,10 @@ func Assume(s *fleet.Snapshot, a fleet.Action) bool {
 		return assumeCloud(s, a)
 	}
 	switch a.Verb {
-	case fleet.Evict:
+	case fleet.Evict, fleet.Delete:
 		return assumeEvict(s, a)
+	case fleet.File:
+		return assumeFile(s, a)
 	case fleet.Surge, fleet.Unsurge:
 		return assumeSurge(s.Workload(a.Workload), a, func() { assumeEvict(s, a) })
 	case fleet.Record:
@@ -34,6 +37,13 @@ func Assume(s *fleet.Snapshot, a fleet.Action) bool {
 		}
 		n.Taints = append(n.Taints, want)
 		return true
+	case fleet.Shut:
+		return assumeShut(n, a)
+	case fleet.OutOfService:
+		if !slices.ContainsFunc(n.Taints, func(t fleet.Taint) bool { return t.Key == outOfService }) {
+			n.Taints = append(n.Taints, fleet.Taint{Key: outOfService, Value: "nodeshutdown", Effect: fleet.NoExecute})
+			return true
+		}
 	case fleet.Untaint:
 		for i, t := range n.Taints {
 			if t.Key == fleet.TaintKey {
@@ -63,6 +73,28 @@ func Assume(s *fleet.Snapshot, a fleet.Action) bool {
 		}
 	}
 	return false
+}
+
+func assumeShut(n *fleet.Node, a fleet.Action) bool {
+	changed := false
+	if m := n.Mark(); m == nil || m.Effect != fleet.NoSchedule {
+		n.Taints = slices.DeleteFunc(n.Taints, func(t fleet.Taint) bool { return t.Key == fleet.TaintKey })
+		n.Taints = append(n.Taints, fleet.Taint{Key: fleet.TaintKey, Value: a.Run, Effect: fleet.NoSchedule})
+		changed = true
+	}
+	if !n.Excluded {
+		n.Excluded, n.OutBy, changed = true, a.Run, true
+	}
+	return changed
+}
+
+func assumeFile(s *fleet.Snapshot, a fleet.Action) bool {
+	c := s.Case(a.Instance)
+	if c == nil || !c.Open() || !c.Opened.Equal(a.Case.Opened) || c.Marks == a.Case.Marks {
+		return false
+	}
+	c.Marks = a.Case.Marks
+	return true
 }
 
 func assumeEvict(s *fleet.Snapshot, a fleet.Action) bool {
@@ -134,6 +166,11 @@ func assumeCloud(s *fleet.Snapshot, a fleet.Action) bool {
 		return false
 	}
 	switch a.Verb {
+	case fleet.Complete:
+		if in := g.Instance(a.Instance); in != nil && (in.Lifecycle == fleet.TerminatingWait || in.Lifecycle == fleet.PendingWait) {
+			in.Lifecycle = strings.TrimSuffix(in.Lifecycle, "Wait") + "Proceed"
+			return true
+		}
 	case fleet.Journal:
 		changed := g.Mark == nil || !g.Mark.Equal(*a.Mark)
 		m := *a.Mark

@@ -37,6 +37,9 @@ func (s Step) Since(known []string) []string {
 // The order holds across all groups of the plan: first every group's prior values are journaled, then every old node is tainted, and only
 // then the first pod moves. So a pod that moves has no old node left to land on, and moves once.
 func Next(p Plan, s fleet.Snapshot) Step {
+	if p.Policy != nil {
+		return newTick(&p, &s).nextWave()
+	}
 	return newTick(&p, &s).next()
 }
 

@@ -33,6 +33,8 @@ type Plan struct {
 	Record   fleet.RotationRecord // of a rotation: written before its first change. Zero for a drain
 	Resumed  bool                 // an earlier process began this run
 	Forecast Forecast
+
+	Policy *fleet.Policy // of departures that AWS gives notice of; nil for anything that a person asked for
 }
 
 // Back tells whether the plan takes its run back.

@@ -33,6 +33,25 @@ type CaseMarks struct {
 // Open tells whether the case is not over.
 func (c *Case) Open() bool { return c.Marks.Ended.IsZero() }
 
+// NoticeRun is the run that all departures of which AWS gave notice belong to: the value of drover's taint on their nodes.
+const NoticeRun = "notices"
+
+// pressing is how long before its date a node that was not replaced is emptied all the same.
+const pressing = 30 * time.Minute
+
+// Pressing tells whether the case can no longer wait for a replacement: AWS has begun, or is about to.
+func (c *Case) Pressing(now time.Time) bool {
+	if c.Holds(TerminateHook, SpotInterruption, StateChange, CapacityBlock, CapacityReservation) != nil {
+		return true
+	}
+	return !c.Deadline.IsZero() && c.Deadline.Sub(now) < pressing
+}
+
+// names tells whether a signal that holds names a hook.
+func (c *Case) names(hook string) bool {
+	return c != nil && slices.ContainsFunc(c.Signals, func(k Signal) bool { return k.Hook == hook && k.Ended.IsZero() })
+}
+
 // Holds tells whether a signal of some kind holds, and returns the first.
 func (c *Case) Holds(kinds ...NoticeKind) *Signal {
 	for i := range c.Signals {

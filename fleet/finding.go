@@ -37,6 +37,23 @@ var Rules = []Rule{
 	{"limit-unchecked", "no", "A limit could not be checked, for want of a right or because it has a quota of its own; or not every pod's eviction could be tried in time."},
 	{"release-unknown", "no", "EKS does not say, and the parameter that does could not be read, which AMI release is the newest."},
 	{"probe-bad", "yes", "A health probe is bad before anything has begun."},
+	{"name-taken", "yes", "A queue or an EventBridge rule of the name that drover would use is somebody else's by its tags."},
+	{"queue-missing", "yes", "There is no queue for notices, so only the sweep finds instances that go."},
+	{"queue-permission", "yes", "The queue's policy does not let EventBridge send to it from drover's rules."},
+	{"canary-lost", "yes", "A test message was put on the event bus and did not come through."},
+	{"queue-retention", "no", "The queue forgets messages earlier than a hook lets go of its instance."},
+	{"queue-dead-letters", "no", "The queue has no dead-letter queue: a message that nobody can take in comes again until it is forgotten."},
+	{"rule-missing", "no", "An EventBridge rule is missing, disabled, changed or sends elsewhere, so one kind of notice is not heard."},
+	{"hook-missing", "no", "No lifecycle hook of drover's holds the group's instances: one that goes takes its pods with it."},
+	{"hook-result", "no", "What happens to an instance when nobody answers its hook does not suit whether the group retains abandoned instances."},
+	{"hook-competes", "no", "Something else holds or empties the same instances for the same notices."},
+	{"hold-short", "no", "A hook, the controller's policy or EKS holds an instance for less time than a pod on it may take to stop."},
+	{"zones-unguarded", "no", "AZRebalance is on and no hook holds the group's instances, so it ends them with all that runs on them."},
+	{"delay-long", "no", "A target group's deregistration delay is longer than the controller lets a hook hold an instance."},
+	{"capacity-rebalance", "no", "The group launches spot instances and does not replace those that may be interrupted soon."},
+	{"instances-wait", "no", "A hook that is to be deleted holds instances now; Auto Scaling goes on with them at once."},
+	{"messages-kept", "no", "Messages were set aside for a person, or would go with their queue."},
+	{"left-behind", "no", "Something of drover's cannot be removed because somebody else uses it."},
 }
 
 // RuleOf returns the rule of a code. It panics for one that is not in the table: codes are ours.

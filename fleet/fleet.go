@@ -20,7 +20,7 @@ type Snapshot struct {
 	Budgets     []Budget
 	Workloads   []Workload
 	Rotations   []RotationRecord // runs that are not over, by name
-	Cases       []Case           // departures that AWS gave notice of and that are not over, by instance
+	Cases       []Case           // departures that AWS gave notice of, by instance: those that are not over, and those that ended within the hour
 	Machines    []Machine        // what EC2 says of instances on file that no group has
 	Probes      []Probe          // what the run's health probes say
 	Stopped     *Pause           // the cluster-wide stop; nil when it is off

@@ -50,6 +50,29 @@ func (g *Group) Instance(id string) *Instance {
 	return nil
 }
 
+// Ours names the hooks that drover answers for an instance: its own by name, and those that it was told of through its own queue, which the case
+// shows. A hook that was deleted while it waited, or that was not read yet, is known from there too.
+func (g *Group) Ours(c *Case, launching bool) []string {
+	if g == nil {
+		return nil
+	}
+	var out []string
+	for _, h := range g.Hooks {
+		if h.Launching == launching && (strings.HasPrefix(h.Name, HookPrefix) || c.names(h.Name)) {
+			out = append(out, h.Name)
+		}
+	}
+	if c == nil || launching {
+		return out
+	}
+	for _, k := range c.Signals {
+		if k.Kind == TerminateHook && k.Hook != "" && k.Ended.IsZero() && !slices.Contains(out, k.Hook) {
+			out = append(out, k.Hook)
+		}
+	}
+	return out
+}
+
 // Scaling is the name of the Auto Scaling group: the group itself, or the one under a managed node group.
 func (g *Group) Scaling() string {
 	if g.Managed != nil {

@@ -1,4 +1,4 @@
-package evac
+package fleet
 
 import "time"
 
@@ -35,7 +35,7 @@ const (
 	AdviceIgnore  Advice = "ignore"
 )
 
-// Usual is the policy where nobody has decided anything.
-var Usual = Policy{
+// UsualPolicy is the policy where nobody has decided anything.
+var UsualPolicy = Policy{
 	DrainFor: time.Hour, Rebalance: AdviceReplace, RebalanceFor: 30 * time.Minute, RebalancePerHour: 2, Join: 15 * time.Minute,
 }

@@ -1,0 +1,330 @@
+package depart
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"drover.dev/fleet"
+)
+
+// Whose says who has to do with a notice.
+type Whose string
+
+// The answers.
+const (
+	Ours    Whose = "ours"
+	Others  Whose = "another cluster's"
+	Nobodys Whose = "no cluster's"
+	Unknown Whose = "unknown" // EC2 has to be asked about the instance
+)
+
+// WhoseIs tells whose instance or group a notice is about. cluster is the name of this cluster, or "" to go by what its own groups are tagged
+// with. What EC2 said of the instance is read from the snapshot's Machines.
+func WhoseIs(s *fleet.Snapshot, cluster string, n fleet.Notice) Whose {
+	if cluster == "" {
+		cluster = ClusterOf(s)
+	}
+	if c := s.Case(n.Instance); s.NodeOf(n.Instance) != nil || c != nil && c.Open() {
+		return Ours
+	}
+	g, _ := s.Instance(n.Instance)
+	if g == nil {
+		g = scaling(s, n.Group)
+	}
+	switch {
+	case g != nil && g.Cluster != "" && cluster != "" && g.Cluster != cluster:
+		return Others
+	case g != nil && (g.Cluster != "" || Own(s, g, cluster)):
+		return Ours
+	}
+	for _, m := range s.Machines {
+		switch {
+		case m.ID != n.Instance:
+		case m.Cluster == "":
+			return Nobodys
+		case m.Cluster == cluster:
+			return Ours
+		default:
+			return Others
+		}
+	}
+	return Unknown
+}
+
+// Own tells whether a group is this cluster's: one of its instances is a node here, or its tag says so.
+func Own(s *fleet.Snapshot, g *fleet.Group, cluster string) bool {
+	if g.Cluster != "" && g.Cluster == cluster {
+		return true
+	}
+	return slices.ContainsFunc(g.Instances, func(in fleet.Instance) bool { return s.NodeOf(in.ID) != nil })
+}
+
+// ClusterOf is the name that most groups with nodes here are tagged with; "" when they are not.
+func ClusterOf(s *fleet.Snapshot) string {
+	named := map[string]int{}
+	for i := range s.Groups {
+		if g := &s.Groups[i]; g.Cluster != "" && Own(s, g, "") {
+			named[g.Cluster]++
+		}
+	}
+	best := ""
+	for name, n := range named {
+		if n > named[best] || n == named[best] && name < best {
+			best = name
+		}
+	}
+	return best
+}
+
+// scaling finds the group over an Auto Scaling group; nil when there is none.
+func scaling(s *fleet.Snapshot, name string) *fleet.Group {
+	if name == "" {
+		return nil
+	}
+	for i := range s.Groups {
+		if s.Groups[i].Scaling() == name {
+			return &s.Groups[i]
+		}
+	}
+	return nil
+}
+
+// Moot tells why nobody goes because of a notice; "" when somebody may.
+func Moot(n fleet.Notice, p fleet.Policy) string {
+	switch {
+	case n.Kind == fleet.TestNotice:
+		return "a test of Auto Scaling's"
+	case n.Kind == fleet.LaunchHook:
+		return "an instance comes: the group itself shows it"
+	case n.Kind == fleet.Rebalance && p.Rebalance == fleet.AdviceIgnore:
+		return "recommendations are ignored here"
+	case n.Instance == "":
+		return "it names no instance"
+	}
+	return ""
+}
+
+// Hear adds a notice to what is on file about its instance, and tells whether that says anything new. A notice that was heard before, however it
+// came, changes nothing; one that takes another back ends it; a new one opens a case that was over.
+func Hear(s *fleet.Snapshot, have fleet.Case, n fleet.Notice, p fleet.Policy) (fleet.Case, bool) {
+	have = have.Clone()
+	i := slices.IndexFunc(have.Signals, func(k fleet.Signal) bool { return k.ID == n.ID })
+	switch {
+	case n.Over:
+		if i < 0 || !have.Signals[i].Ended.IsZero() {
+			return have, false
+		}
+		have.Signals[i].Ended = s.Now
+	case i >= 0 && have.Signals[i].Ended.IsZero() && have.Open():
+		if !updates(&have.Signals[i], n) {
+			return have, false
+		}
+	case i >= 0 && !n.At.After(cmp.Or(have.Signals[i].Ended, have.Marks.Ended)):
+		return have, false // an old one, delivered again
+	default:
+		if i >= 0 {
+			have.Signals = slices.Delete(have.Signals, i, i+1)
+		}
+		open(s, &have, n)
+		n.Deadline = deadline(s, n, p)
+		have.Signals = append(prune(have.Signals), fleet.Signal{Notice: n, Heard: s.Now})
+	}
+	sum(&have)
+	return have, true
+}
+
+// updates brings a signal that holds up to date with a later word of it.
+func updates(k *fleet.Signal, n fleet.Notice) bool {
+	if n.Kind == fleet.TerminateHook || !n.At.After(k.At) || n.Deadline.Equal(k.Deadline) && n.Effect == k.Effect {
+		return false
+	}
+	k.Deadline, k.Effect, k.Why, k.At = n.Deadline, n.Effect, n.Why, n.At
+	return true
+}
+
+// open begins a case, or begins it again, and writes down how its node is before anything is changed.
+func open(s *fleet.Snapshot, c *fleet.Case, n fleet.Notice) {
+	if !c.Opened.IsZero() && c.Open() {
+		return
+	}
+	for i := range c.Signals { // what was over with the case does not hold again
+		if c.Signals[i].Ended.IsZero() {
+			c.Signals[i].Ended = c.Marks.Ended
+		}
+	}
+	c.Opened, c.Marks = s.Now, fleet.CaseMarks{}
+	c.Departure = fleet.Departure{Instance: n.Instance, Cause: fleet.Noticed}
+	if node := s.NodeOf(n.Instance); node != nil {
+		c.Node = node.Name
+		if m := node.Mark(); m != nil && m.Value != fleet.NoticeRun {
+			c.Drained = m.Value
+		}
+	}
+	g, in := s.Instance(n.Instance)
+	if g == nil {
+		g = scaling(s, n.Group)
+	}
+	if g != nil {
+		c.Group = g.Name
+	}
+	if in != nil {
+		for _, t := range in.Targets {
+			c.Targets = append(c.Targets, t.Group)
+		}
+	}
+}
+
+// signals kept on file, those that are over included.
+const signalsKept = 32
+
+func prune(in []fleet.Signal) []fleet.Signal {
+	for len(in) >= signalsKept {
+		i := slices.IndexFunc(in, func(k fleet.Signal) bool { return !k.Ended.IsZero() })
+		if i < 0 {
+			return in
+		}
+		in = slices.Delete(in, i, i+1)
+	}
+	return in
+}
+
+// before is how long before the end of what AWS allows a hook to hold an instance the answer has to be given.
+const before = time.Minute
+
+// deadline is until when a notice leaves time: what it says itself, and for a hook as long as the policy and AWS's limit allow.
+func deadline(s *fleet.Snapshot, n fleet.Notice, p fleet.Policy) time.Time {
+	if n.Kind != fleet.TerminateHook {
+		return n.Deadline
+	}
+	holds := p.DrainFor
+	if g := scaling(s, n.Group); g != nil {
+		for _, h := range g.Hooks {
+			if !h.Launching && (h.Name == n.Hook || n.Hook == "") && h.Held() > 0 {
+				holds = min(holds, h.Held()-before)
+			}
+		}
+	}
+	return n.At.Add(max(holds, 0))
+}
+
+// sum derives the departure from the signals that hold: the nearest deadline, and every reason, the most pressing first.
+func sum(c *fleet.Case) {
+	var held []fleet.Signal
+	for _, k := range c.Signals {
+		if k.Ended.IsZero() {
+			held = append(held, k)
+		}
+	}
+	slices.SortStableFunc(held, func(a, b fleet.Signal) int {
+		return cmp.Or(cmp.Compare(len(due(a)), len(due(b))), a.Deadline.Compare(b.Deadline))
+	})
+	c.Deadline, c.Replace = time.Time{}, len(held) > 0
+	var why []string
+	for _, k := range held {
+		if !k.Deadline.IsZero() && (c.Deadline.IsZero() || k.Deadline.Before(c.Deadline)) {
+			c.Deadline = k.Deadline
+		}
+		if k.Kind != fleet.Rebalance && k.Kind != fleet.ScheduledChange {
+			c.Replace = false
+		}
+		why = append(why, k.Why)
+	}
+	if len(held) > 0 { // otherwise the last reason stays readable
+		c.Why = strings.Join(slices.Compact(why), "; ")
+	}
+}
+
+// due is empty for a signal with a deadline: those sort first.
+func due(k fleet.Signal) string {
+	if k.Deadline.IsZero() {
+		return "never"
+	}
+	return ""
+}
+
+// Join adds what a decision wants written into what is on file: marks are only ever set, once.
+func Join(have, want fleet.Case) (fleet.Case, bool) {
+	if have.Opened.IsZero() || !have.Open() || !have.Opened.Equal(want.Opened) {
+		return have, false // another case by now
+	}
+	have = have.Clone()
+	m, w := &have.Marks, want.Marks
+	changed := false
+	if m.Rotation == "" && w.Rotation != "" {
+		m.Rotation, m.Replaced, changed = w.Rotation, w.Replaced, true
+	}
+	if !w.Ended.IsZero() {
+		m.Ended, m.End, changed = w.Ended, w.End, true
+		have.Log = append(have.Log, want.Log...)
+	}
+	return have, changed
+}
+
+// Timely returns the departures that leave time for a replacement first, and whose turn it is: nodes that EC2 recommends to leave, no more in an
+// hour than the policy allows, and nodes with a date, the nearest first. The second result says why the others wait.
+func Timely(s *fleet.Snapshot, p fleet.Policy) ([]fleet.Departure, []fleet.Hold) {
+	var out []fleet.Departure
+	var holds []fleet.Hold
+	wait := func(c *fleet.Case, format string, args ...any) {
+		holds = append(holds, fleet.Hold{Subject: "node " + c.Name(), Reason: fmt.Sprintf(format, args...)})
+	}
+	begun := map[string]bool{}
+	for _, c := range replaceable(s) {
+		g, in := s.Instance(c.Instance)
+		switch {
+		case g == nil || in.Lifecycle != fleet.InService:
+		case c.Holds(fleet.ScheduledChange) == nil && p.Rebalance != fleet.AdviceReplace:
+		case g.Managed != nil:
+			wait(c, "group %s is managed by EKS, which replaces its nodes itself", g.Name)
+		case len(s.Rotations) > 0 || g.Mark != nil:
+			wait(c, "is replaced when the run under way is over")
+		case begun[g.Name]:
+			wait(c, "is replaced after another node of group %s", g.Name)
+		case c.Holds(fleet.ScheduledChange) == nil && recent(s, g.Name) >= p.RebalancePerHour:
+			wait(c, "%d nodes of group %s were replaced for recommendations within an hour; no more are", recent(s, g.Name), g.Name)
+		default:
+			begun[g.Name] = true
+			d := c.Departure
+			d.Deadline = time.Time{}
+			d.Replace, d.Release = true, true
+			out = append(out, d)
+		}
+	}
+	return out, holds
+}
+
+// replaceable are the open cases without a run of their own that leave time, the nearest deadline first.
+func replaceable(s *fleet.Snapshot) []*fleet.Case {
+	var out []*fleet.Case
+	for i := range s.Cases {
+		if c := &s.Cases[i]; c.Open() && c.Replace && c.Marks.Rotation == "" && !c.Pressing(s.Now) {
+			out = append(out, c)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *fleet.Case) int {
+		return cmp.Or(cmp.Compare(order(a), order(b)), a.Deadline.Compare(b.Deadline), a.Opened.Compare(b.Opened))
+	})
+	return out
+}
+
+func order(c *fleet.Case) int {
+	if c.Deadline.IsZero() {
+		return 1
+	}
+	return 0
+}
+
+// recent counts the replacements of a group for recommendations that began within an hour.
+func recent(s *fleet.Snapshot, group string) int {
+	n := 0
+	for i := range s.Cases {
+		c := &s.Cases[i]
+		if c.Group == group && slices.ContainsFunc(c.Signals, func(k fleet.Signal) bool { return k.Kind == fleet.Rebalance }) && !c.Marks.Replaced.IsZero() && s.Now.Sub(c.Marks.Replaced) < time.Hour {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,496 @@
+package evac
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"drover.dev/fleet"
+)
+
+// Notices plans the departures on file. Unlike a person's plan it is no approved bound: whoever runs the controller has approved what AWS decides,
+// so it is made anew from each snapshot.
+func Notices(s *fleet.Snapshot, p fleet.Policy) Plan {
+	plan := Plan{Run: fleet.NoticeRun, At: s.Now, Policy: &p}
+	for i := range s.Cases {
+		if c := &s.Cases[i]; c.Open() {
+			plan.Exits = append(plan.Exits, Exit{Departure: c.Departure})
+		}
+	}
+	return plan
+}
+
+const (
+	margin     = 5 * time.Second  // between the last moment of a pod and that of its machine
+	together   = 10 * time.Second // how long after its notice a node that cannot be shut holds up the others' pods
+	unplaced   = 3 * time.Minute  // how long a pod waits for room before it goes without, so that an autoscaler sees it
+	surgeNeeds = 3 * time.Minute  // what a replacement that comes first takes, at least
+	forgotten  = 15 * time.Minute // how long the Node object of a machine that is gone keeps its case open
+)
+
+// stage is where a case stands.
+type stage int
+
+const (
+	idle      stage = iota // nothing to do yet
+	resting                // closed to new pods, nothing else
+	leaving                // its pods move, and then its hook is answered
+	returning              // nothing holds any more: it is as before
+	gone                   // its machine is
+)
+
+// goer is a case with what the snapshot shows of it.
+type goer struct {
+	exit
+	c     *fleet.Case
+	stage stage
+	shut  bool
+}
+
+// nextWave is Next for departures that AWS gave notice of. All of them are shut before the first pod of any moves, the ones with the nearest deadline
+// come first, and no deadline passes with a pod that was not told to stop.
+func (v *tick) nextWave() Step {
+	w := &wave{tick: v, policy: *v.plan.Policy}
+	w.find()
+	w.beat()
+	if why, since := v.stopped(); why != "" {
+		v.out.Holds = append(v.out.Holds, fleet.Hold{Subject: v.subject(), Reason: why, Since: since})
+		return v.out
+	}
+	w.admit()
+	for i := range w.goers {
+		switch g := &w.goers[i]; g.stage {
+		case returning:
+			w.giveBack(g)
+		case gone:
+			w.bury(g)
+		}
+	}
+	if !w.shutAll() {
+		return v.out
+	}
+	w.move()
+	v.unsurgeGone()
+	for i := range w.goers {
+		if g := &w.goers[i]; g.stage == leaving {
+			w.release(g)
+		}
+	}
+	return v.out
+}
+
+type wave struct {
+	*tick
+	policy fleet.Policy
+	goers  []goer
+}
+
+// find finds where each case stands, the nearest deadline first.
+func (w *wave) find() {
+	w.leaving = map[string]bool{}
+	for i := range w.s.Cases {
+		c := &w.s.Cases[i]
+		if !c.Open() {
+			continue
+		}
+		at := w.ix.instance[c.Instance]
+		g := goer{c: c, exit: exit{Exit: &Exit{Departure: c.Departure}, node: w.ix.nodeOf[c.Instance], group: at.group, in: at.in}}
+		if g.node != nil {
+			g.Node = g.node.Name
+			g.seat = w.ix.seat(g.node.Name)
+			g.has = w.ix.resident(g.node, g.seat)
+			g.pods = g.has.pods
+		}
+		g.stage = w.stageOf(&g)
+		if g.node != nil && (g.stage == leaving || g.stage == resting) {
+			w.leaving[g.node.Name] = true
+		}
+		w.goers = append(w.goers, g)
+	}
+	slices.SortStableFunc(w.goers, func(a, b goer) int {
+		return cmp.Or(cmp.Compare(b2i(a.c.Deadline.IsZero()), b2i(b.c.Deadline.IsZero())), a.c.Deadline.Compare(b.c.Deadline), a.c.Opened.Compare(b.c.Opened), strings.Compare(a.c.Instance, b.c.Instance))
+	})
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (w *wave) stageOf(g *goer) stage {
+	held := slices.ContainsFunc(g.c.Signals, func(k fleet.Signal) bool { return k.Ended.IsZero() })
+	switch {
+	case w.dead(g):
+		return gone
+	case !held:
+		return returning
+	case g.c.Pressing(w.s.Now) || g.in != nil && g.in.Leaving():
+		return leaving
+	case g.c.Marks.Rotation != "" && w.s.Rotation(g.c.Marks.Rotation) != nil:
+		return idle // its run has it
+	case g.c.Holds(fleet.Rebalance) != nil && w.policy.Rebalance != fleet.AdviceIgnore:
+		return resting
+	}
+	return idle
+}
+
+// dead tells whether EC2 says that the machine is gone. What it has not been asked about is taken to run.
+func (w *wave) dead(g *goer) bool {
+	for _, m := range w.s.Machines {
+		if m.ID == g.c.Instance {
+			return m.State == fleet.MachineGone || m.State == fleet.MachineUnknown
+		}
+	}
+	return false
+}
+
+// beat has hooks hold their instances longer: all that are waiting, whether or not their turn has come.
+func (w *wave) beat() {
+	for i := range w.goers {
+		g := &w.goers[i]
+		if g.in == nil || g.in.Lifecycle != fleet.TerminatingWait || g.stage == gone {
+			continue
+		}
+		if d := g.c.Deadline; !d.IsZero() && w.s.Now.After(d) {
+			continue // it is being answered
+		}
+		for _, name := range g.group.Ours(g.c, false) {
+			w.heartbeat(g.group, g.in, g.Name(), name, g.c.Opened)
+		}
+	}
+}
+
+// heartbeat renews a wait when a third of the hook's time is over. After a restart nobody knows when the last one was: then at once, unless the wait
+// itself is that young.
+func (w *wave) heartbeat(g *fleet.Group, in *fleet.Instance, node, name string, since time.Time) {
+	every := 20 * time.Minute // a third of what a hook has that nobody configured
+	if h := g.Hook(name); h != nil && h.Heartbeat > 0 {
+		every = h.Heartbeat / 3
+	}
+	last := in.Beat
+	if last.Before(since) {
+		last = since
+	}
+	if w.s.Now.Sub(last) >= every {
+		w.do(fleet.Action{Verb: fleet.Heartbeat, Group: g.Name, Instance: in.ID, Node: node, Hook: name, Why: "its hook is to wait longer"})
+	}
+}
+
+// admit answers launch hooks: an instance goes into service when its node is Ready.
+func (w *wave) admit() {
+	for i := range w.s.Groups {
+		g := &w.s.Groups[i]
+		hooks := g.Ours(nil, true)
+		if len(hooks) == 0 {
+			continue
+		}
+		for j := range g.Instances {
+			in := &g.Instances[j]
+			if in.Lifecycle != fleet.PendingWait {
+				continue
+			}
+			n := w.ix.nodeOf[in.ID]
+			why, result := notJoined(g, in, n), ""
+			switch took := w.s.Now.Sub(in.Launched); {
+			case why == "":
+				result, why = fleet.Continue, "its node is Ready"
+			case w.policy.Join > 0 && !in.Launched.IsZero() && took > w.policy.Join:
+				result, why = fleet.Abandon, fmt.Sprintf("%s, %s after its launch", why, took.Round(time.Second))
+			}
+			for _, h := range hooks {
+				if result == "" {
+					w.hold("instance "+in.ID, "is held by hook %s: %s", h, why)
+					w.heartbeat(g, in, nameOf(n, in), h, in.Launched)
+					continue
+				}
+				w.do(fleet.Action{Verb: fleet.Complete, Group: g.Name, Instance: in.ID, Node: nameOf(n, in), Hook: h, Result: result, Why: why})
+			}
+		}
+	}
+}
+
+// notJoined says what a new instance that a hook holds lacks. Auto Scaling registers it in the group's own target groups only afterwards; those that
+// a controller in the cluster fills may know it already.
+func notJoined(g *fleet.Group, in *fleet.Instance, n *fleet.Node) string {
+	switch {
+	case n == nil:
+		return "it has not registered as a node yet"
+	case !n.Ready:
+		return "its node is not Ready yet"
+	case n.Starting():
+		return "its node still carries a start-up taint"
+	}
+	for _, tg := range g.Targets {
+		if state := in.Target(tg.ARN); state != fleet.TargetHealthy && state != fleet.TargetUnused && state != fleet.TargetDraining {
+			return fmt.Sprintf("it is %s in target group %s", state, tg.Name)
+		}
+	}
+	return ""
+}
+
+// shutAll shuts the whole wave, and tells whether pods may move: not while a node that was noticed a moment ago still takes pods.
+func (w *wave) shutAll() bool {
+	all := true
+	for i := range w.goers {
+		g := &w.goers[i]
+		if g.node == nil || g.stage != leaving && g.stage != resting {
+			continue
+		}
+		m := g.node.Mark()
+		closed := m != nil && m.Effect == fleet.NoSchedule
+		g.shut = closed && (g.node.Excluded || g.stage == resting)
+		switch {
+		case g.shut:
+			continue
+		case g.stage == resting:
+			w.taint(g.node, fleet.NoSchedule, g.c.Why)
+		default:
+			w.do(fleet.Action{Verb: fleet.Shut, Node: g.node.Name, Instance: g.c.Instance, Why: g.c.Why})
+			w.deregister(g)
+		}
+		if w.s.Now.Sub(g.c.Opened) < together {
+			all = false
+		}
+	}
+	return all
+}
+
+// deregister takes an instance out of the target groups that Auto Scaling put it in. One that Auto Scaling itself ends, it takes out itself.
+func (w *wave) deregister(g *goer) {
+	if g.in == nil || g.in.Lifecycle != fleet.InService {
+		return
+	}
+	for _, arn := range attached(g.group) {
+		if state := g.in.Target(arn); state != fleet.TargetUnused && state != fleet.TargetDraining {
+			w.do(fleet.Action{Verb: fleet.Deregister, Instance: g.c.Instance, Node: g.Name(), Group: g.group.Name, Target: arn, Why: g.c.Why})
+		}
+	}
+}
+
+// move lets the pods of shut nodes go: by their lanes while there is time, past everything at the last moment at which they still have theirs.
+func (w *wave) move() {
+	r := newRoom(w.ix, w.leaving)
+	lanes := map[lane]*gate{}
+	for i := range w.goers {
+		g := &w.goers[i]
+		if g.stage != leaving || !g.shut {
+			continue
+		}
+		for j, p := range g.pods {
+			w.pod(g, p, g.has.loads[j].of, r, lanes)
+		}
+	}
+	for _, l := range slices.SortedFunc(maps.Keys(lanes), lane.compare) {
+		if o := lanes[l]; o.waiting > 0 {
+			w.hold(o.lane, "%s; %s", o.why, plural(o.waiting, "pod waits", "pods wait"))
+		}
+	}
+}
+
+// pod takes the next step for one pod.
+func (w *wave) pod(g *goer, p *fleet.Pod, of *workload, r *room, lanes map[lane]*gate) {
+	name := "pod " + p.Ref.String()
+	switch grace, forced := w.grace(g, p); {
+	case p.Terminating:
+		w.hold(name, "is shutting down on %s, has %s for it", g.Name(), p.Grace)
+	case w.rides(g, p):
+		w.hold(name, "came to %s after it was shut, and tolerates that: it goes with its node", g.Name())
+	case p.Finished:
+		w.do(fleet.Action{Verb: fleet.Evict, Pod: p.Ref, Node: g.node.Name, Why: "finished: removed with its node"})
+	case forced:
+		w.do(fleet.Action{Verb: fleet.Delete, Pod: p.Ref, Node: g.node.Name, Grace: grace, Why: w.whyForced(g, p, grace)})
+	case p.Refused != "":
+		w.hold(name, "stays on %s: %s", g.Name(), p.Refused)
+	case p.Owner.Kind == "":
+		w.hold(name, "on %s has no controller: nobody recreates it, so it stays as long as it can", g.Name())
+	case w.surges(p, of) && w.timeFor(g, p):
+		for _, a := range w.surge(&g.exit, p) {
+			w.do(a)
+		}
+	default:
+		w.evict(g, p, r, lanes)
+	}
+}
+
+// evict lets a pod go as its lane and the room elsewhere allow.
+func (w *wave) evict(g *goer, p *fleet.Pod, r *room, lanes map[lane]*gate) {
+	if _, no := r.place(p); no != "" && w.waitsForRoom(g) {
+		w.hold("pod "+p.Ref.String(), "on %s waits for room: %s", g.Name(), no)
+		return
+	}
+	l := laneOf(p)
+	o := lanes[l]
+	if o == nil {
+		o = &gate{opening: w.ix.opening(l, p), lane: l.String()}
+		lanes[l] = o
+	}
+	switch {
+	case !p.Ready && o.spare:
+	case o.free > 0:
+		o.free--
+	default:
+		o.waiting++
+		return
+	}
+	w.do(fleet.Action{Verb: fleet.Evict, Pod: p.Ref, Node: g.node.Name, Why: g.c.Why})
+}
+
+// grace is how long a pod may take to stop, and whether now is the last moment to tell it: its own time, or what is left of it, still fits.
+func (w *wave) grace(g *goer, p *fleet.Pod) (grace time.Duration, forced bool) {
+	if g.c.Deadline.IsZero() || w.keeps(g) {
+		return 0, false
+	}
+	left := g.c.Deadline.Sub(w.s.Now) - margin
+	if p.Grace < left {
+		return 0, false
+	}
+	return max(time.Second, min(p.Grace, left)).Truncate(time.Second), true
+}
+
+func (w *wave) whyForced(g *goer, p *fleet.Pod, grace time.Duration) string {
+	left := g.c.Deadline.Sub(w.s.Now).Truncate(time.Second)
+	if grace < p.Grace {
+		return fmt.Sprintf("%s; its machine goes in %s, it wants %s to stop", g.c.Why, left, p.Grace)
+	}
+	return fmt.Sprintf("%s; its machine goes in %s, the last moment for a pod that may take %s to stop", g.c.Why, left, p.Grace)
+}
+
+// keeps tells whether a deadline that is only the policy's does not end the node: its group retains what is abandoned, and it empties in peace.
+func (w *wave) keeps(g *goer) bool {
+	return w.policy.Retain && g.group != nil && g.group.Retains && g.c.Holds(fleet.SpotInterruption, fleet.ScheduledChange, fleet.CapacityBlock, fleet.CapacityReservation) == nil
+}
+
+// rides tells whether a pod came after its node was shut because it tolerates that: moved, it would only come back.
+func (w *wave) rides(g *goer, p *fleet.Pod) bool {
+	t := fleet.Taint{Key: fleet.TaintKey, Value: fleet.NoticeRun, Effect: fleet.NoSchedule}
+	return p.Tolerates(t) && p.Created.After(g.c.Opened) && !p.Finished
+}
+
+// timeFor tells whether a pod's replacement may come first.
+func (w *wave) timeFor(g *goer, p *fleet.Pod) bool {
+	return g.c.Deadline.IsZero() || w.keeps(g) || g.c.Deadline.Sub(w.s.Now) > p.Grace+surgeNeeds
+}
+
+// waitsForRoom tells whether a pod that fits nowhere stays a while: until new capacity is there, or long enough that only a pod without a node will
+// bring any.
+func (w *wave) waitsForRoom(g *goer) bool {
+	if w.s.Now.Sub(g.c.Opened) < unplaced {
+		return true
+	}
+	return w.s.Now.Sub(g.c.Opened) < 3*unplaced && g.group != nil && slices.ContainsFunc(g.group.Instances, func(in fleet.Instance) bool {
+		return in.Counted() && notArrived(g.group, &in, w.ix.nodeOf[in.ID]) != ""
+	})
+}
+
+// release answers the hooks of a node that has nothing left to move, or no time.
+func (w *wave) release(g *goer) {
+	late := !g.c.Deadline.IsZero() && !w.s.Now.Before(g.c.Deadline.Add(-margin/2))
+	left := w.staying(g)
+	switch {
+	case len(left) > 0 && !late:
+		return
+	case g.in == nil:
+		return // no group's: it goes as whoever ends it says
+	case !late:
+		if why := w.attachedYet(g); why != "" {
+			w.hold("node "+g.Name(), "is empty; %s", why)
+			return
+		}
+	}
+	switch g.in.Lifecycle {
+	case fleet.TerminatingWait:
+		w.answer(g, len(left))
+	case fleet.Retained:
+		if len(left) == 0 {
+			w.do(fleet.Action{Verb: fleet.Terminate, Group: g.group.Name, Instance: g.c.Instance, Node: g.Node, Expect: fleet.Expect{Empty: g.node != nil}, Why: "it was retained until it was empty"})
+		}
+	case fleet.InService:
+		if len(left) == 0 {
+			w.hold("node "+g.Name(), "is empty; %s", g.c.Why)
+		}
+	}
+}
+
+// staying are the pods that keep a node from being empty.
+func (w *wave) staying(g *goer) []*fleet.Pod {
+	return slices.DeleteFunc(slices.Clone(g.pods), func(p *fleet.Pod) bool { return w.rides(g, p) })
+}
+
+// answer completes the hooks that drover answers for.
+func (w *wave) answer(g *goer, left int) {
+	hooks := g.group.Ours(g.c, false)
+	if len(hooks) == 0 {
+		w.hold("node "+g.Name(), "is empty; the hook that holds it is not drover's to answer")
+	}
+	result, why := fleet.Continue, "no pod is left that has to move"
+	if left > 0 {
+		why = plural(left, "pod is", "pods are") + " still there, and its time is over"
+		if w.keeps(g) {
+			result = fleet.Abandon
+		}
+	}
+	for _, h := range hooks {
+		a := fleet.Action{Verb: fleet.Complete, Group: g.group.Name, Instance: g.c.Instance, Node: g.Node, Hook: h, Result: result, Why: why}
+		a.Expect.Empty = left == 0 && g.node != nil && len(g.pods) == 0
+		w.do(a)
+	}
+}
+
+// attachedYet says what besides pods is still on its way off a node.
+func (w *wave) attachedYet(g *goer) string {
+	for _, tg := range g.group.Targets {
+		if g.in.Target(tg.ARN) == fleet.TargetDraining {
+			return fmt.Sprintf("target group %s lets its last requests finish (up to %s)", tg.Name, tg.Delay)
+		}
+	}
+	return stillAttached(g.node)
+}
+
+// giveBack makes a node whose notices were all taken back what it was before.
+func (w *wave) giveBack(g *goer) {
+	before := len(w.out.Actions)
+	if g.node != nil {
+		w.restoreNode(g.node, g.c.Drained)
+	}
+	if g.in != nil && g.in.Lifecycle == fleet.InService {
+		for _, arn := range attached(g.group) {
+			if state := g.in.Target(arn); slices.Contains(g.c.Targets, arn) && (state == fleet.TargetUnused || state == fleet.TargetDraining) {
+				w.do(fleet.Action{Verb: fleet.Register, Group: g.group.Name, Instance: g.c.Instance, Node: g.Name(), Target: arn, Why: "it stays after all"})
+			}
+		}
+	}
+	if len(w.out.Actions) == before {
+		w.end(g, "stays: no notice about it holds any more")
+	}
+}
+
+// bury ends a case whose machine is gone. Kubernetes waits for a silent node; that it will never speak again, only the cloud knows.
+func (w *wave) bury(g *goer) {
+	n := g.node
+	switch {
+	case n == nil:
+		w.end(g, "gone")
+	case n.Ready:
+		w.hold("node "+n.Name, "its machine is gone, and Kubernetes has not noticed yet")
+	case !slices.ContainsFunc(n.Taints, func(t fleet.Taint) bool { return t.Key == outOfService }):
+		w.do(fleet.Action{Verb: fleet.OutOfService, Node: n.Name, Instance: g.c.Instance, Expect: fleet.Expect{Off: true}, Why: "EC2 says that its machine is gone"})
+	case w.s.Now.Sub(n.Changed) > forgotten:
+		w.end(g, "gone; its Node object is still there")
+	default:
+		w.hold("node "+n.Name, "its machine is gone; waits for its Node object to be deleted")
+	}
+}
+
+// outOfService is Kubernetes' taint for a node that is off for good.
+const outOfService = "node.kubernetes.io/out-of-service"
+
+func (w *wave) end(g *goer, how string) {
+	c := g.c.Clone()
+	c.Marks.Ended, c.Marks.End, c.Log = w.s.Now, how, nil
+	w.do(fleet.Action{Verb: fleet.File, Instance: c.Instance, Node: c.Node, Case: &c, Why: how})
+}
