@@ -79,6 +79,8 @@ type Controller struct {
 
 	// Canary is told that a message of drover check came through.
 	Canary func(ctx context.Context, n fleet.Notice) error
+
+	handed bool // the node of this process goes, and that was said
 }
 
 // Rule is what becomes of messages of other clusters.

@@ -427,6 +427,11 @@ func (r *Run) note(holds []fleet.Hold, now time.Time) {
 // act carries the actions out, a bounded number at once, and waits for all of them: nothing is left running that could still change the
 // world. Only a Fatal error is returned.
 func (r *Run) act(ctx context.Context, actions []fleet.Action) error {
+	return r.actEach(ctx, actions, r.hand, r.outcome)
+}
+
+// actEach is act with another hand, and another judge of what came of each action.
+func (r *Run) actEach(ctx context.Context, actions []fleet.Action, hand func(context.Context, fleet.Action) error, outcome func(fleet.Action, error) error) error {
 	if r.Shuffle != nil {
 		r.Shuffle(actions)
 	}
@@ -441,12 +446,12 @@ func (r *Run) act(ctx context.Context, actions []fleet.Action) error {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			errs[i] = r.hand(ctx, a)
+			errs[i] = hand(ctx, a)
 		})
 	}
 	wg.Wait()
 	for i, a := range actions {
-		if err := r.outcome(a, errs[i]); err != nil {
+		if err := outcome(a, errs[i]); err != nil {
 			return err
 		}
 	}

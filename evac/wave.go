@@ -347,6 +347,9 @@ func (w *wave) grace(g *goer, p *fleet.Pod) (grace time.Duration, forced bool) {
 	}
 	left := g.c.Deadline.Sub(w.s.Now) - margin
 	if p.Grace < left {
+		if last := w.s.Now.Add(left - p.Grace); w.out.Again.IsZero() || last.Before(w.out.Again) {
+			w.out.Again = last
+		}
 		return 0, false
 	}
 	return max(time.Second, min(p.Grace, left)).Truncate(time.Second), true
