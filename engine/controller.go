@@ -59,6 +59,20 @@ type Heard struct {
 	Took   time.Duration // from when it was sent
 }
 
+// Teller writes how far a case is where people look. It is asked seldom, and never in the way of an action.
+type Teller interface {
+	PublishCase(ctx context.Context, c fleet.Case, p fleet.ExitProgress) error
+}
+
+// View is what a controller sees after a tick, for those who count and show.
+type View struct {
+	At    time.Time
+	Took  time.Duration
+	Cases []fleet.Case // those on file
+	Exits []fleet.ExitProgress
+	Holds []fleet.Hold
+}
+
 // Controller is the engine for as long as a process lives: it takes notices in, and empties the nodes that they are about.
 type Controller struct {
 	*Engine
@@ -76,6 +90,8 @@ type Controller struct {
 
 	Receivers int // of the queue, at once; zero for the usual number
 	Hear      func(Heard)
+	See       func(View)
+	Teller    Teller // nil to tell nobody
 
 	// Canary is told that a message of drover check came through.
 	Canary func(ctx context.Context, n fleet.Notice) error

@@ -36,12 +36,13 @@ type Watch struct {
 	askAt time.Time
 	log   map[string][]fleet.Entry // by instance, of open cases
 	holds []fleet.Hold
+	news  news
 }
 
 // Begin returns a controller that has done nothing yet.
 func (c *Controller) Begin() *Watch {
 	return &Watch{
-		Controller: c, run: c.Engine.Begin(evac.Plan{Run: fleet.NoticeRun}), runs: map[string]*Run{}, first: make(chan struct{}), poked: make(chan struct{}, 1),
+		Controller: c, run: c.Engine.Begin(evac.Plan{Run: fleet.NoticeRun}), runs: map[string]*Run{}, first: make(chan struct{}), poked: make(chan struct{}, 1), news: news{more: make(chan struct{}, 1)},
 		beats: map[string]time.Time{}, log: map[string][]fleet.Entry{},
 	}
 }
@@ -61,6 +62,9 @@ func (c *Controller) Run(ctx context.Context) error {
 		for range n {
 			wg.Go(func() { w.receive(within) })
 		}
+	}
+	if c.Teller != nil {
+		wg.Go(func() { w.tellAll(within) })
 	}
 	for {
 		wait, err := w.Tick(within)
@@ -137,6 +141,7 @@ func (w *Watch) Tick(ctx context.Context) (wait time.Duration, err error) {
 	plan := evac.Notices(&s, w.Policy)
 	step := evac.Next(plan, s)
 	w.leave(&s)
+	w.see(&s, step)
 	due, again := w.run.due(step.Actions, s.Now)
 	w.run.note(append(step.Holds, w.holds...), s.Now)
 	w.tidy(&s)

@@ -15,8 +15,9 @@ type Step struct {
 	Holds      []fleet.Hold
 	Exceptions []string // what could not be put back as it was, and why; filled when the run is about to end
 	Done       bool
-	Diverged   string    // the world left the plan's frame: stop, with this sentence
-	Again      time.Time // when time alone asks for something else; zero when nothing that is known now does
+	Diverged   string               // the world left the plan's frame: stop, with this sentence
+	Standing   []fleet.ExitProgress // how far each departure is that AWS gave notice of
+	Again      time.Time            // when time alone asks for something else; zero when nothing that is known now does
 
 	forgotten []string // groups of the plan without a journal
 }

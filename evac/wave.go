@@ -58,7 +58,7 @@ func (v *tick) nextWave() Step {
 	w.beat()
 	if why, since := v.stopped(); why != "" {
 		v.out.Holds = append(v.out.Holds, fleet.Hold{Subject: v.subject(), Reason: why, Since: since})
-		return v.out
+		return w.told()
 	}
 	w.admit()
 	for i := range w.goers {
@@ -70,7 +70,7 @@ func (v *tick) nextWave() Step {
 		}
 	}
 	if !w.shutAll() {
-		return v.out
+		return w.told()
 	}
 	w.move()
 	v.unsurgeGone()
@@ -79,7 +79,43 @@ func (v *tick) nextWave() Step {
 			w.release(g)
 		}
 	}
-	return v.out
+	return w.told()
+}
+
+// told is the step, with how far each case is.
+func (w *wave) told() Step {
+	why := make(map[string]string, len(w.out.Holds))
+	for _, h := range w.out.Holds {
+		why[h.Subject] = h.Reason
+	}
+	for i := range w.goers {
+		g := &w.goers[i]
+		p := fleet.ExitProgress{Departure: g.c.Departure, Phase: g.phase(), Pods: len(g.pods), Waiting: why["node "+g.Name()]}
+		for j := 0; j < len(g.pods) && p.Waiting == ""; j++ {
+			for _, subject := range []string{"pod " + g.pods[j].Ref.String(), laneOf(g.pods[j]).String()} {
+				if reason := why[subject]; reason != "" && p.Waiting == "" {
+					p.Waiting = subject + " " + reason
+				}
+			}
+		}
+		w.out.Standing = append(w.out.Standing, p)
+	}
+	return w.out
+}
+
+// phase is where a case stands, in the words that runs use.
+func (g *goer) phase() fleet.ExitPhase {
+	switch {
+	case g.stage == gone:
+		return fleet.ExitGone
+	case g.stage == returning:
+		return fleet.ExitReturned
+	case g.stage != leaving || !g.shut && g.node != nil:
+		return fleet.ExitWaiting
+	case len(g.pods) > 0:
+		return fleet.ExitEmptying
+	}
+	return fleet.ExitLeaving
 }
 
 type wave struct {

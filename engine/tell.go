@@ -1,0 +1,107 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"drover.dev/evac"
+	"drover.dev/fleet"
+)
+
+// tellEvery is how long the next word about a case waits after the last one of any: telling must never take the API server's time from acting.
+const tellEvery = 200 * time.Millisecond
+
+// news is what people have not been told yet, the newest word about each case.
+type news struct {
+	mu   sync.Mutex
+	of   map[string]word // by instance
+	said map[string]fleet.ExitProgress
+	more chan struct{} // holds one token while there is something
+}
+
+type word struct {
+	c fleet.Case
+	p fleet.ExitProgress
+}
+
+// see shows what a tick found to those who count, and keeps it for the teller.
+func (w *Watch) see(s *fleet.Snapshot, step evac.Step) {
+	if w.See != nil {
+		w.See(View{At: s.Now, Took: w.Now().Sub(s.Now), Cases: s.Cases, Exits: step.Standing, Holds: step.Holds})
+	}
+	if w.Teller == nil {
+		return
+	}
+	for _, p := range step.Standing {
+		if c := s.Case(p.Departure.Instance); c != nil {
+			w.news.put(word{c.Clone(), p})
+		}
+	}
+}
+
+func (n *news) put(x word) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	id := x.c.Instance
+	if said, ok := n.said[id]; ok && same(said, x.p) {
+		return
+	}
+	if n.of == nil {
+		n.of, n.said = map[string]word{}, map[string]fleet.ExitProgress{}
+	}
+	n.of[id] = x
+	select {
+	case n.more <- struct{}{}:
+	default:
+	}
+}
+
+// same tells whether two words differ in nothing but sentences, which may count seconds.
+func same(a, b fleet.ExitProgress) bool {
+	return a.Phase == b.Phase && a.Pods == b.Pods && (a.Waiting == "") == (b.Waiting == "")
+}
+
+// take returns the news about the case that has waited longest for its phase to be told, by instance.
+func (n *news) take() (word, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	ids := make([]string, 0, len(n.of))
+	for id := range n.of {
+		ids = append(ids, id)
+	}
+	if len(ids) == 0 {
+		return word{}, false
+	}
+	x := n.of[slices.Min(ids)]
+	delete(n.of, x.c.Instance)
+	n.said[x.c.Instance] = x.p
+	if x.p.Phase.Over() {
+		delete(n.said, x.c.Instance)
+	}
+	return x, true
+}
+
+// tellAll tells the news, one after the other, until the context ends.
+func (w *Watch) tellAll(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.news.more:
+		}
+		for x, ok := w.news.take(); ok; x, ok = w.news.take() {
+			within, cancel := context.WithTimeout(ctx, actWithin)
+			if err := w.Teller.PublishCase(within, x.c, x.p); err != nil && ctx.Err() == nil {
+				w.Note(Note{At: w.Now(), Err: err})
+			}
+			cancel()
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(tellEvery):
+			}
+		}
+	}
+}
