@@ -194,9 +194,17 @@ func TestTheSweepTakesBackWhatNoLongerHolds(t *testing.T) {
 		"back in service after all":                {hooked, 2 * time.Minute, nil, true},
 		"ended by Auto Scaling":                    {hooked, 2 * time.Minute, func(s *fleet.Snapshot) { s.Groups[0].Instances[0].Lifecycle = fleet.TerminatingWait }, false},
 		"a group that could not be read":           {hooked, 2 * time.Minute, func(s *fleet.Snapshot) { s.Groups[0].Trouble = "denied" }, false},
-		"spared":                                   {reclaims, 13 * time.Minute, nil, true},
-		"a node that came back":                    {spotted(fleet.StateChange, "state", 0), 2 * time.Minute, func(s *fleet.Snapshot) { s.Nodes[0].Ready = true }, true},
-		"a node that did not":                      {spotted(fleet.StateChange, "state", 0), 2 * time.Minute, nil, false},
+		"it went to the warm pool": {hooked, 2 * time.Minute, func(s *fleet.Snapshot) {
+			s.Groups[0].Instances = nil
+			s.Machines = []fleet.Machine{{ID: "i-old", State: "stopped"}}
+		}, true},
+		"it is being ended": {hooked, 2 * time.Minute, func(s *fleet.Snapshot) {
+			s.Groups[0].Instances = nil
+			s.Machines = []fleet.Machine{{ID: "i-old", State: "shutting-down"}}
+		}, false},
+		"spared":                {reclaims, 13 * time.Minute, nil, true},
+		"a node that came back": {spotted(fleet.StateChange, "state", 0), 2 * time.Minute, func(s *fleet.Snapshot) { s.Nodes[0].Ready = true }, true},
+		"a node that did not":   {spotted(fleet.StateChange, "state", 0), 2 * time.Minute, nil, false},
 	} {
 		s := three()
 		s.Cases = []fleet.Case{hear(t, &s, fleet.Case{}, tc.notice)}

@@ -109,6 +109,9 @@ func (w *sweep) stale(c *fleet.Case, k *fleet.Signal) string {
 			return fmt.Sprintf("nothing came of the recommendation in %s", w.p.RebalanceFor)
 		}
 	case fleet.TerminateHook:
+		if in == nil && heard >= settling && w.lives(c.Instance) {
+			return "its group let it go, to the warm pool or for good, and it was not ended"
+		}
 		if in != nil && !in.Leaving() && g.Trouble == "" && heard >= settling {
 			return "its group has it " + in.Lifecycle + " again"
 		}
@@ -129,6 +132,13 @@ func (w *sweep) stale(c *fleet.Case, k *fleet.Signal) string {
 		}
 	}
 	return ""
+}
+
+// lives tells whether EC2 says that a machine is there, and not on its way out.
+func (w *sweep) lives(id string) bool {
+	return slices.ContainsFunc(w.s.Machines, func(m fleet.Machine) bool {
+		return m.ID == id && (m.State == "running" || strings.HasPrefix(m.State, "stop"))
+	})
 }
 
 func past(deadline, now time.Time) bool { return !deadline.IsZero() && now.Sub(deadline) > overdue }

@@ -170,7 +170,9 @@ func (w *Watch) look(ctx context.Context) (fleet.Snapshot, error) {
 	for i := range s.Groups {
 		for j := range s.Groups[i].Instances {
 			in := &s.Groups[i].Instances[j]
-			in.Beat = w.beats[in.ID]
+			if b := w.beats[in.ID]; b.After(in.Beat) {
+				in.Beat = b
+			}
 		}
 	}
 	w.run.assume(&s)

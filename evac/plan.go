@@ -345,6 +345,10 @@ func otherRuns(ix *index, p *Plan) []fleet.Finding {
 			continue
 		}
 		run := n.Mark().Value
+		if run == fleet.NoticeRun {
+			p.Notes = append(p.Notes, fmt.Sprintf("AWS gave notice of node %s before, and drover controller empties it", n.Name))
+			continue
+		}
 		group := groupOfRun(ix.s, run)
 		if group == "" {
 			p.Notes = append(p.Notes, fmt.Sprintf("node %s was drained by hand before (%s): this run takes it over", n.Name, run))

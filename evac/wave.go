@@ -434,7 +434,7 @@ func (w *wave) release(g *goer) {
 	case len(left) > 0 && !late:
 		return
 	case g.in == nil:
-		return // no group's: it goes as whoever ends it says
+		return // no group's, or no longer: it goes as whoever ends it says
 	case !late:
 		if why := w.attachedYet(g); why != "" {
 			w.hold("node "+g.Name(), "is empty; %s", why)
@@ -455,15 +455,17 @@ func (w *wave) release(g *goer) {
 	}
 }
 
-// staying are the pods that keep a node from being empty.
+// staying are the pods that keep a node from being empty. A pod whose time to stop is long over runs no more, whatever holds its object.
 func (w *wave) staying(g *goer) []*fleet.Pod {
-	return slices.DeleteFunc(slices.Clone(g.pods), func(p *fleet.Pod) bool { return w.rides(g, p) })
+	return slices.DeleteFunc(slices.Clone(g.pods), func(p *fleet.Pod) bool {
+		over := p.Terminating && !p.Deleted.IsZero() && w.s.Now.Sub(p.Deleted) > confirmation
+		return over || w.rides(g, p)
+	})
 }
 
 // answer completes the hooks that drover answers for.
 func (w *wave) answer(g *goer, left int) {
-	hooks := g.group.Ours(g.c, false)
-	if len(hooks) == 0 {
+	if len(g.group.Ours(g.c, false)) == 0 {
 		w.hold("node "+g.Name(), "is empty; the hook that holds it is not drover's to answer")
 	}
 	result, why := fleet.Continue, "no pod is left that has to move"
@@ -473,10 +475,12 @@ func (w *wave) answer(g *goer, left int) {
 			result = fleet.Abandon
 		}
 	}
-	for _, h := range hooks {
-		a := fleet.Action{Verb: fleet.Complete, Group: g.group.Name, Instance: g.c.Instance, Node: g.Node, Hook: h, Result: result, Why: why}
-		a.Expect.Empty = left == 0 && g.node != nil && len(g.pods) == 0
-		w.do(a)
+	w.complete(g, result, why, g.node != nil && len(g.pods) == 0)
+}
+
+func (w *wave) complete(g *goer, result, why string, empty bool) {
+	for _, h := range g.group.Ours(g.c, false) {
+		w.do(fleet.Action{Verb: fleet.Complete, Group: g.group.Name, Instance: g.c.Instance, Node: g.Node, Hook: h, Result: result, Expect: fleet.Expect{Empty: empty}, Why: why})
 	}
 }
 
@@ -512,6 +516,10 @@ func (w *wave) giveBack(g *goer) {
 func (w *wave) bury(g *goer) {
 	n := g.node
 	switch {
+	case g.in != nil && g.in.Lifecycle == fleet.TerminatingWait:
+		w.complete(g, fleet.Continue, "its machine is gone already", false)
+	case n == nil && g.in != nil && !g.in.Leaving():
+		w.hold("node "+g.Name(), "its machine is gone, and group %s has not noticed yet", g.Group)
 	case n == nil:
 		w.end(g, "gone")
 	case n.Ready:

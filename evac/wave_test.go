@@ -272,6 +272,10 @@ func TestTheDeadAreBuried(t *testing.T) {
 		t.Fatal(got)
 	}
 	s.Nodes = s.Nodes[1:]
+	if got := kinds(waves(&s, fleet.UsualPolicy)); got != "[]" {
+		t.Error("its group has not noticed:", got)
+	}
+	s.Groups[0].Instances = s.Groups[0].Instances[1:]
 	if got := of(waves(&s, fleet.UsualPolicy), fleet.File); len(got) != 1 || got[0].Case.Marks.End != "gone" {
 		t.Error(got)
 	}
@@ -339,6 +343,29 @@ func TestAPodThatComesBackInSpiteOfEverythingIsLeft(t *testing.T) {
 		Tolerations: []fleet.Toleration{{Exists: true}},
 	})
 	if got := kinds(waves(&s, fleet.UsualPolicy)); got != "[complete:1]" {
+		t.Error(got)
+	}
+}
+
+func TestADeadMachineThatAHookHoldsIsLetGo(t *testing.T) {
+	s := web()
+	noticed(&s, 0, fleet.TerminateHook, time.Hour)
+	s.Machines = []fleet.Machine{{ID: "i-0", State: fleet.MachineGone}}
+	if got := of(waves(&s, fleet.UsualPolicy), fleet.Complete); len(got) != 1 || got[0].Expect.Empty {
+		t.Error(got)
+	}
+}
+
+func TestAPodWhoseObjectIsHeldDoesNotHoldTheNode(t *testing.T) {
+	s := deserted(web())
+	s.Pods = append(s.Pods, fleet.Pod{Ref: fleet.PodRef{Name: "stuck", UID: "stuck"}, Node: "node-0", Owner: fleet.Owner{Kind: "Job", Name: "j"}, Terminating: true, Deleted: s.Now})
+	noticed(&s, 0, fleet.TerminateHook, time.Hour)
+	waves(&s, fleet.UsualPolicy)
+	if got := of(waves(&s, fleet.UsualPolicy), fleet.Complete); len(got) != 0 {
+		t.Error("it may run still:", got)
+	}
+	s.Now = s.Now.Add(confirmation + time.Second)
+	if got := of(waves(&s, fleet.UsualPolicy), fleet.Complete); len(got) != 1 || got[0].Expect.Empty {
 		t.Error(got)
 	}
 }
