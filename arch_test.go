@@ -24,12 +24,16 @@ var arrows = map[string][]string{
 	"fleet":            {},
 	"depart":           {"fleet"},
 	"evac":             {"fleet"},
-	"engine":           {"fleet", "evac"},
+	"notice":           {"fleet"},
+	"pipeline":         {"fleet"},
+	"engine":           {"fleet", "depart", "evac"},
 	"api/v1alpha1":     {"fleet"},
 	"deploy/crds":      {},
 	"kube":             {"fleet", "api/v1alpha1", "deploy/crds"},
 	"probe":            {},
-	"aws":              {"fleet"},
+	"aws":              {"fleet", "pipeline"},
+	"imds":             {"fleet", "notice"},
+	"metrics":          {},
 	"sandbox/cloud":    {},
 	"sandbox/wire":     {"sandbox/cloud"},
 	"sandbox/plane":    {},
@@ -50,6 +54,11 @@ var bans = []struct{ in, imports, why string }{
 	{"evac", "", "the mind thinks on snapshots: the standard library and fleet only"},
 	{"engine", "k8s.io/", "the engine owns small interfaces; Kubernetes is kube's"},
 	{"engine", "github.com/aws/", "the engine owns small interfaces; AWS is aws's"},
+	{"notice", "", "what a message says depends on nothing but the message: the standard library and fleet only"},
+	{"pipeline", "", "the mind thinks on what was found: the standard library and fleet only"},
+	{"imds", "k8s.io/", "hands know nothing of each other"},
+	{"metrics", "k8s.io/", "what is counted is plain values"},
+	{"metrics", "github.com/aws/", "what is counted is plain values"},
 	{"kube", "github.com/aws/", "hands know nothing of each other"},
 	{"aws", "k8s.io/", "hands know nothing of each other"},
 	{"sandbox/cloud", "", "the simulated AWS is a state machine: the standard library only"},
@@ -57,7 +66,7 @@ var bans = []struct{ in, imports, why string }{
 }
 
 // pure packages decide; they must not be able to act, wait or look at a clock.
-var pure = []string{"fleet", "depart", "evac"}
+var pure = []string{"fleet", "depart", "evac", "notice", "pipeline"}
 
 var impure = []string{"context", "net", "net/http", "os", "os/exec", "sync", "log", "log/slog", "math/rand", "math/rand/v2"}
 
