@@ -35,10 +35,11 @@ func WhoseIs(s *fleet.Snapshot, cluster string, n fleet.Notice) Whose {
 		g = scaling(s, n.Group)
 	}
 	switch {
-	case g != nil && g.Cluster != "" && cluster != "" && g.Cluster != cluster:
-		return Others
-	case g != nil && (g.Cluster != "" || Own(s, g, cluster)):
+	case g == nil:
+	case Own(s, g, cluster):
 		return Ours
+	case g.Cluster != "":
+		return Others
 	}
 	for _, m := range s.Machines {
 		switch {
@@ -56,8 +57,8 @@ func WhoseIs(s *fleet.Snapshot, cluster string, n fleet.Notice) Whose {
 
 // Own tells whether a group is this cluster's: one of its instances is a node here, or its tag says so.
 func Own(s *fleet.Snapshot, g *fleet.Group, cluster string) bool {
-	if g.Cluster != "" && g.Cluster == cluster {
-		return true
+	if g.Cluster != "" && cluster != "" {
+		return g.Cluster == cluster
 	}
 	return slices.ContainsFunc(g.Instances, func(in fleet.Instance) bool { return s.NodeOf(in.ID) != nil })
 }
@@ -92,9 +93,14 @@ func scaling(s *fleet.Snapshot, name string) *fleet.Group {
 	return nil
 }
 
-// Moot tells why nobody goes because of a notice; "" when somebody may.
-func Moot(n fleet.Notice, p fleet.Policy) string {
+// Moot tells why nobody goes because of a notice, or not by drover's doing; "" when somebody may.
+func Moot(s *fleet.Snapshot, n fleet.Notice, p fleet.Policy) string {
+	g := scaling(s, n.Group)
 	switch {
+	case n.Kind == fleet.TerminateHook && !n.OwnHook() && g != nil && g.Managed != nil && n.Hook != "":
+		return "EKS empties it itself"
+	case n.Kind == fleet.TerminateHook && !n.OwnHook() && n.Hook != "" && len(g.Ours(nil, false)) > 0:
+		return "a hook of somebody else's; drover's own tells too"
 	case n.Kind == fleet.TestNotice:
 		return "a test of Auto Scaling's"
 	case n.Kind == fleet.LaunchHook:
@@ -202,8 +208,12 @@ func deadline(s *fleet.Snapshot, n fleet.Notice, p fleet.Policy) time.Time {
 	holds := p.DrainFor
 	if g := scaling(s, n.Group); g != nil {
 		for _, h := range g.Hooks {
-			if !h.Launching && (h.Name == n.Hook || n.Hook == "") && h.Held() > 0 {
+			switch {
+			case h.Launching || h.Name != n.Hook && n.Hook != "" || h.Heartbeat <= 0:
+			case n.OwnHook() || n.Hook == "":
 				holds = min(holds, h.Held()-before)
+			default: // nobody may have somebody else's hook wait longer
+				holds = min(holds, h.Heartbeat-before/2)
 			}
 		}
 	}

@@ -68,6 +68,11 @@ func (w *sweep) member(g *fleet.Group, in *fleet.Instance) {
 // missing asks for a signal that does not hold on file.
 func (w *sweep) missing(instance string, n fleet.Notice) {
 	c := w.s.Case(instance)
+	if c != nil && c.Open() && n.Kind == fleet.ScheduledChange && slices.ContainsFunc(c.Signals, func(k fleet.Signal) bool {
+		return k.Kind == n.Kind && k.Ended.IsZero() && k.Deadline.Equal(n.Deadline) // Health's word for the same, under another id
+	}) {
+		return
+	}
 	if c != nil && c.Open() {
 		if i := slices.IndexFunc(c.Signals, func(k fleet.Signal) bool { return k.ID == n.ID }); i >= 0 {
 			k := &c.Signals[i]

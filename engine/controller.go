@@ -61,7 +61,7 @@ type Heard struct {
 
 // Teller writes how far a case is where people look. It is asked seldom, and never in the way of an action.
 type Teller interface {
-	PublishCase(ctx context.Context, c fleet.Case, p fleet.ExitProgress) error
+	PublishCase(ctx context.Context, c fleet.Case, phase fleet.ExitPhase, waiting string, pods int) error
 }
 
 // View is what a controller sees after a tick, for those who count and show.

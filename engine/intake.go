@@ -149,7 +149,7 @@ func (w *Watch) notice(ctx context.Context, s *fleet.Snapshot, n fleet.Notice) (
 		}
 		return Canaried, w.Canary(ctx, n)
 	}
-	if depart.Moot(n, w.Policy) != "" {
+	if depart.Moot(s, n, w.Policy) != "" {
 		w.poke()
 		return Ignored, nil
 	}

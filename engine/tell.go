@@ -93,7 +93,7 @@ func (w *Watch) tellAll(ctx context.Context) {
 		}
 		for x, ok := w.news.take(); ok; x, ok = w.news.take() {
 			within, cancel := context.WithTimeout(ctx, actWithin)
-			if err := w.Teller.PublishCase(within, x.c, x.p); err != nil && ctx.Err() == nil {
+			if err := w.Teller.PublishCase(within, x.c, x.p.Phase, x.p.Waiting, x.p.Pods); err != nil && ctx.Err() == nil {
 				w.Note(Note{At: w.Now(), Err: err})
 			}
 			cancel()

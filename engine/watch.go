@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,20 +31,21 @@ type Watch struct {
 	seen  *fleet.Snapshot // as last observed; not changed any more
 	first chan struct{}   // closed when there is one
 
-	poked chan struct{} // holds one token when the cloud should be asked again at once
-	beats map[string]time.Time
-	asked []fleet.Machine
-	askAt time.Time
-	log   map[string][]fleet.Entry // by instance, of open cases
-	holds []fleet.Hold
-	news  news
+	poked   chan struct{} // holds one token when the cloud should be asked again at once
+	beats   map[string]time.Time
+	answers map[string]map[string]time.Time // by instance and hook
+	asked   []fleet.Machine
+	askAt   time.Time
+	log     map[string][]fleet.Entry // by instance, of open cases
+	holds   []fleet.Hold
+	news    news
 }
 
 // Begin returns a controller that has done nothing yet.
 func (c *Controller) Begin() *Watch {
 	return &Watch{
 		Controller: c, run: c.Engine.Begin(evac.Plan{Run: fleet.NoticeRun}), runs: map[string]*Run{}, first: make(chan struct{}), poked: make(chan struct{}, 1), news: news{more: make(chan struct{}, 1)},
-		beats: map[string]time.Time{}, log: map[string][]fleet.Entry{},
+		beats: map[string]time.Time{}, answers: map[string]map[string]time.Time{}, log: map[string][]fleet.Entry{},
 	}
 }
 
@@ -134,8 +136,8 @@ func (w *Watch) Tick(ctx context.Context) (wait time.Duration, err error) {
 	if swept, err := w.sweep(ctx, &s); err != nil || swept {
 		return 0, err
 	}
-	wait, err = w.replace(ctx, &s)
-	if err != nil {
+	wait, begun, err := w.replace(ctx, &s)
+	if err != nil || begun {
 		return 0, err
 	}
 	plan := evac.Notices(&s, w.Policy)
@@ -167,14 +169,7 @@ func (w *Watch) look(ctx context.Context) (fleet.Snapshot, error) {
 		return s, err
 	}
 	w.run.trouble = 0
-	for i := range s.Groups {
-		for j := range s.Groups[i].Instances {
-			in := &s.Groups[i].Instances[j]
-			if b := w.beats[in.ID]; b.After(in.Beat) {
-				in.Beat = b
-			}
-		}
-	}
+	w.recall(&s)
 	w.run.assume(&s)
 	w.run.refused(&s)
 	seen := s.Clone()
@@ -185,6 +180,27 @@ func (w *Watch) look(ctx context.Context) (fleet.Snapshot, error) {
 	w.seen = &seen
 	w.mu.Unlock()
 	return s, nil
+}
+
+// answerAgain is how long an answer that AWS took is believed, while the hook goes on holding the instance.
+const answerAgain = 5 * time.Minute
+
+// recall puts into the snapshot what this process has done with hooks, which AWS does not show.
+func (w *Watch) recall(s *fleet.Snapshot) {
+	for i := range s.Groups {
+		for j := range s.Groups[i].Instances {
+			in := &s.Groups[i].Instances[j]
+			if b := w.beats[in.ID]; b.After(in.Beat) {
+				in.Beat = b
+			}
+			for hook, at := range w.answers[in.ID] {
+				if s.Now.Sub(at) < answerAgain {
+					in.Answered = append(in.Answered, hook)
+				}
+			}
+			slices.Sort(in.Answered)
+		}
+	}
 }
 
 // lastSeen returns the fleet as it was observed last, and waits for the first time.
@@ -244,23 +260,28 @@ const Criterion = "notice"
 const Requester = "drover controller"
 
 // replace begins runs for departures that leave time for a replacement first, and drives those that it began.
-func (w *Watch) replace(ctx context.Context, s *fleet.Snapshot) (time.Duration, error) {
-	wait := w.CloudEvery
+func (w *Watch) replace(ctx context.Context, s *fleet.Snapshot) (wait time.Duration, begun bool, err error) {
+	wait = w.CloudEvery
 	w.takeUp(s)
 	departures, holds := depart.Timely(s, w.Policy)
 	w.holds = holds
 	for _, d := range departures {
+		runs := len(w.runs)
 		if err := w.begin(ctx, s, d); err != nil {
-			return 0, err
+			return 0, false, err
 		}
+		begun = begun || len(w.runs) > runs
+	}
+	if begun {
+		return 0, true, nil // no pod may move to its node any more
 	}
 	for id, r := range w.runs {
 		again, done, err := r.Tick(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return 0, ctx.Err()
+			return 0, false, ctx.Err()
 		case done:
-			delete(w.runs, id)
+			w.over(id, r, s.Now)
 		case err != nil: // the record stays, for a person to look at and take back
 			w.Note(Note{At: s.Now, Err: fmt.Errorf("run %s: %w", id, err), Again: stopAfter})
 			delete(w.runs, id)
@@ -269,7 +290,15 @@ func (w *Watch) replace(ctx context.Context, s *fleet.Snapshot) (time.Duration, 
 			wait = min(wait, again)
 		}
 	}
-	return wait, nil
+	return wait, false, nil
+}
+
+// over says of a run that is over what could not be put back.
+func (w *Watch) over(id string, r *Run, now time.Time) {
+	delete(w.runs, id)
+	for _, e := range r.Ledger().Exceptions {
+		w.Note(Note{At: now, Err: fmt.Errorf("run %s is over: %s", id, e)})
+	}
 }
 
 // stopAfter is how long a run that could not go on is left alone.
@@ -366,6 +395,12 @@ func (w *Watch) done(a fleet.Action) {
 		w.beats[a.Instance] = now
 		return
 	}
+	if a.Verb == fleet.Complete {
+		if w.answers[a.Instance] == nil {
+			w.answers[a.Instance] = map[string]time.Time{}
+		}
+		w.answers[a.Instance][a.Hook] = now
+	}
 	id := a.Instance
 	if id == "" && w.seen != nil {
 		if n := w.seen.Node(a.Node); n != nil {
@@ -399,6 +434,11 @@ func (w *Watch) leave(s *fleet.Snapshot) {
 	for id := range w.beats {
 		if _, in := s.Instance(id); in == nil {
 			delete(w.beats, id)
+		}
+	}
+	for id := range w.answers {
+		if _, in := s.Instance(id); in == nil || !strings.HasSuffix(in.Lifecycle, "Wait") && !strings.HasSuffix(in.Lifecycle, "Proceed") {
+			delete(w.answers, id)
 		}
 	}
 }

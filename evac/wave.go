@@ -167,8 +167,10 @@ func (w *wave) stageOf(g *goer) stage {
 		return returning
 	case g.c.Pressing(w.s.Now) || g.in != nil && g.in.Leaving():
 		return leaving
+	case g.c.Marks.Rotation != "" && g.node != nil && g.node.Mark() == nil:
+		return resting // until its run has it, which is now
 	case g.c.Marks.Rotation != "" && w.s.Rotation(g.c.Marks.Rotation) != nil:
-		return idle // its run has it
+		return idle
 	case g.c.Holds(fleet.Rebalance) != nil && w.policy.Rebalance != fleet.AdviceIgnore:
 		return resting
 	}
@@ -195,7 +197,7 @@ func (w *wave) beat() {
 		if d := g.c.Deadline; !d.IsZero() && w.s.Now.After(d) {
 			continue // it is being answered
 		}
-		for _, name := range g.group.Ours(g.c, false) {
+		for _, name := range unanswered(g.group, g.in, g.c) {
 			w.heartbeat(g.group, g.in, g.Name(), name, g.c.Opened)
 		}
 	}
@@ -278,13 +280,12 @@ func (w *wave) shutAll() bool {
 			continue
 		}
 		m := g.node.Mark()
-		closed := m != nil && m.Effect == fleet.NoSchedule
-		g.shut = closed && (g.node.Excluded || g.stage == resting)
+		g.shut = m != nil && (g.stage == resting || m.Effect == fleet.NoSchedule && g.node.Excluded)
 		switch {
 		case g.shut:
 			continue
-		case g.stage == resting:
-			w.taint(g.node, fleet.NoSchedule, g.c.Why)
+		case g.stage == resting: // softly: EC2 may recommend to leave all nodes of a group at once
+			w.taint(g.node, fleet.PreferNoSchedule, g.c.Why)
 		default:
 			w.do(fleet.Action{Verb: fleet.Shut, Node: g.node.Name, Instance: g.c.Instance, Why: g.c.Why})
 			w.deregister(g)
@@ -478,8 +479,13 @@ func (w *wave) answer(g *goer, left int) {
 	w.complete(g, result, why, g.node != nil && len(g.pods) == 0)
 }
 
+// unanswered are drover's hooks that may hold an instance still. Others' may hold it longer than they do.
+func unanswered(group *fleet.Group, in *fleet.Instance, c *fleet.Case) []string {
+	return slices.DeleteFunc(group.Ours(c, false), func(h string) bool { return slices.Contains(in.Answered, h) })
+}
+
 func (w *wave) complete(g *goer, result, why string, empty bool) {
-	for _, h := range g.group.Ours(g.c, false) {
+	for _, h := range unanswered(g.group, g.in, g.c) {
 		w.do(fleet.Action{Verb: fleet.Complete, Group: g.group.Name, Instance: g.c.Instance, Node: g.Node, Hook: h, Result: result, Expect: fleet.Expect{Empty: empty}, Why: why})
 	}
 }

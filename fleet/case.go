@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -47,9 +48,17 @@ func (c *Case) Pressing(now time.Time) bool {
 	return !c.Deadline.IsZero() && c.Deadline.Sub(now) < pressing
 }
 
-// names tells whether a signal that holds names a hook.
-func (c *Case) names(hook string) bool {
-	return c != nil && slices.ContainsFunc(c.Signals, func(k Signal) bool { return k.Hook == hook && k.Ended.IsZero() })
+// own tells whether a signal is about a terminate hook that drover answers.
+func (k *Signal) own() bool { return k.Kind == TerminateHook && k.Hook != "" && k.OwnHook() }
+
+// OwnHook tells whether the notice is of a hook that drover answers: by its name, or because the hook itself told drover.
+func (n *Notice) OwnHook() bool {
+	return strings.HasPrefix(n.Hook, HookPrefix) || n.Source == FromHook || n.Source == FromSNS
+}
+
+// told tells whether a hook itself told drover that it holds the instance.
+func (c *Case) told(hook string) bool {
+	return c != nil && slices.ContainsFunc(c.Signals, func(k Signal) bool { return k.Hook == hook && k.own() && k.Ended.IsZero() })
 }
 
 // Holds tells whether a signal of some kind holds, and returns the first.

@@ -50,15 +50,15 @@ func (g *Group) Instance(id string) *Instance {
 	return nil
 }
 
-// Ours names the hooks that drover answers for an instance: its own by name, and those that it was told of through its own queue, which the case
-// shows. A hook that was deleted while it waited, or that was not read yet, is known from there too.
+// Ours names the hooks that drover answers for an instance: its own by name, and those that tell drover's own queue themselves, which the case shows.
+// A rule of EventBridge tells of everybody's hooks. A hook that was deleted while it waited, or that was not read yet, is known from the case too.
 func (g *Group) Ours(c *Case, launching bool) []string {
 	if g == nil {
 		return nil
 	}
 	var out []string
 	for _, h := range g.Hooks {
-		if h.Launching == launching && (strings.HasPrefix(h.Name, HookPrefix) || c.names(h.Name)) {
+		if h.Launching == launching && (strings.HasPrefix(h.Name, HookPrefix) || c.told(h.Name)) {
 			out = append(out, h.Name)
 		}
 	}
@@ -66,7 +66,7 @@ func (g *Group) Ours(c *Case, launching bool) []string {
 		return out
 	}
 	for _, k := range c.Signals {
-		if k.Kind == TerminateHook && k.Hook != "" && k.Ended.IsZero() && !slices.Contains(out, k.Hook) {
+		if k.own() && k.Ended.IsZero() && !slices.Contains(out, k.Hook) {
 			out = append(out, k.Hook)
 		}
 	}
@@ -90,6 +90,7 @@ func (g Group) clone() Group {
 	g.Hooks = slices.Clone(g.Hooks)
 	for i := range g.Instances {
 		g.Instances[i].Targets = slices.Clone(g.Instances[i].Targets)
+		g.Instances[i].Answered = slices.Clone(g.Instances[i].Answered)
 	}
 	if g.Mark != nil {
 		m := *g.Mark
@@ -197,6 +198,7 @@ type Instance struct {
 	Reclaimed time.Time   // when EC2 said that it takes the spot instance back; zero when it has not
 	Scheduled []Scheduled // what EC2 will do to it
 	Beat      time.Time   // when this process last had its hook hold it longer; zero when it has not
+	Answered  []string    // hooks that this process has answered for it
 }
 
 // Leaving tells whether the group is already ending the instance.
