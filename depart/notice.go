@@ -21,12 +21,8 @@ const (
 	Unknown Whose = "unknown" // EC2 has to be asked about the instance
 )
 
-// WhoseIs tells whose instance or group a notice is about. cluster is the name of this cluster, or "" to go by what its own groups are tagged
-// with. What EC2 said of the instance is read from the snapshot's Machines.
-func WhoseIs(s *fleet.Snapshot, cluster string, n fleet.Notice) Whose {
-	if cluster == "" {
-		cluster = ClusterOf(s)
-	}
+// WhoseIs tells whose instance or group a notice is about. What EC2 said of the instance is read from the snapshot's Machines.
+func WhoseIs(s *fleet.Snapshot, n fleet.Notice) Whose {
 	if c := s.Case(n.Instance); s.NodeOf(n.Instance) != nil || c != nil && c.Open() {
 		return Ours
 	}
@@ -36,7 +32,7 @@ func WhoseIs(s *fleet.Snapshot, cluster string, n fleet.Notice) Whose {
 	}
 	switch {
 	case g == nil:
-	case Own(s, g, cluster):
+	case s.Owns(g):
 		return Ours
 	case g.Cluster != "":
 		return Others
@@ -46,38 +42,13 @@ func WhoseIs(s *fleet.Snapshot, cluster string, n fleet.Notice) Whose {
 		case m.ID != n.Instance:
 		case m.Cluster == "":
 			return Nobodys
-		case m.Cluster == cluster:
+		case m.Cluster == s.Cluster:
 			return Ours
 		default:
 			return Others
 		}
 	}
 	return Unknown
-}
-
-// Own tells whether a group is this cluster's: one of its instances is a node here, or its tag says so.
-func Own(s *fleet.Snapshot, g *fleet.Group, cluster string) bool {
-	if g.Cluster != "" && cluster != "" {
-		return g.Cluster == cluster
-	}
-	return slices.ContainsFunc(g.Instances, func(in fleet.Instance) bool { return s.NodeOf(in.ID) != nil })
-}
-
-// ClusterOf is the name that most groups with nodes here are tagged with; "" when they are not.
-func ClusterOf(s *fleet.Snapshot) string {
-	named := map[string]int{}
-	for i := range s.Groups {
-		if g := &s.Groups[i]; g.Cluster != "" && Own(s, g, "") {
-			named[g.Cluster]++
-		}
-	}
-	best := ""
-	for name, n := range named {
-		if n > named[best] || n == named[best] && name < best {
-			best = name
-		}
-	}
-	return best
 }
 
 // scaling finds the group over an Auto Scaling group; nil when there is none.

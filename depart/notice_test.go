@@ -132,8 +132,9 @@ func TestWhoseANoticeIs(t *testing.T) {
 	} {
 		s := three()
 		s.Groups[0].Cluster = "blue"
+		s.Cluster = s.ClusterByTags()
 		tc.change(&s)
-		if got := WhoseIs(&s, "", tc.notice); got != tc.want {
+		if got := WhoseIs(&s, tc.notice); got != tc.want {
 			t.Errorf("%s: %s, want %s", name, got, tc.want)
 		}
 	}
@@ -145,7 +146,7 @@ func theirs(cluster string) fleet.Group {
 
 func swept(s fleet.Snapshot) string {
 	out := ""
-	for _, n := range Sweep(&s, "", fleet.UsualPolicy) {
+	for _, n := range Sweep(&s, fleet.UsualPolicy) {
 		out += fmt.Sprint(n.ID, " ", n.Instance, " over=", n.Over, "; ")
 	}
 	return out
@@ -166,7 +167,7 @@ func TestTheSweepFindsWhatNoMessageTold(t *testing.T) {
 		t.Error(got)
 	}
 	c := fleet.Case{}
-	for _, n := range Sweep(&s, "", fleet.UsualPolicy) {
+	for _, n := range Sweep(&s, fleet.UsualPolicy) {
 		c = hear(t, &s, c, n)
 	}
 	s.Cases = []fleet.Case{c}
@@ -211,7 +212,7 @@ func TestTheSweepTakesBackWhatNoLongerHolds(t *testing.T) {
 		if s.Now = now.Add(tc.after); tc.change != nil {
 			tc.change(&s)
 		}
-		got := Sweep(&s, "", fleet.UsualPolicy)
+		got := Sweep(&s, fleet.UsualPolicy)
 		if (len(got) == 1 && got[0].Over) != tc.over {
 			t.Errorf("%s: %+v", name, got)
 		}

@@ -17,14 +17,11 @@ const overdue = 10 * time.Minute
 
 // Sweep compares what AWS shows with what is on file, and returns the notices that are missing: signals that were lost or never sent, and
 // signals that no longer hold. AWS's own state is the truth; messages only make it known sooner.
-func Sweep(s *fleet.Snapshot, cluster string, p fleet.Policy) []fleet.Notice {
-	if cluster == "" {
-		cluster = ClusterOf(s)
-	}
+func Sweep(s *fleet.Snapshot, p fleet.Policy) []fleet.Notice {
 	w := sweep{s: s, p: p}
 	for i := range s.Groups {
 		g := &s.Groups[i]
-		if g.Cluster != "" && cluster != "" && g.Cluster != cluster || !Own(s, g, cluster) {
+		if !s.Owns(g) {
 			continue
 		}
 		for j := range g.Instances {
@@ -47,7 +44,8 @@ type sweep struct {
 
 // member finds the signals about an instance that are not on file.
 func (w *sweep) member(g *fleet.Group, in *fleet.Instance) {
-	if in.Lifecycle == fleet.TerminatingWait {
+	back := in.Lifecycle == fleet.WarmedWait && w.s.NodeOf(in.ID) != nil // a new one has no node yet
+	if in.Lifecycle == fleet.TerminatingWait || back {
 		for _, h := range g.Ours(w.s.Case(in.ID), false) {
 			w.missing(in.ID, fleet.Notice{
 				Kind: fleet.TerminateHook, ID: "terminate-hook/" + h, Group: g.Scaling(), Hook: h, Effect: "terminate",
@@ -117,7 +115,7 @@ func (w *sweep) stale(c *fleet.Case, k *fleet.Signal) string {
 		if in == nil && heard >= settling && w.lives(c.Instance) {
 			return "its group let it go, to the warm pool or for good, and it was not ended"
 		}
-		if in != nil && !in.Leaving() && g.Trouble == "" && heard >= settling {
+		if in != nil && !in.Leaving() && in.Lifecycle != fleet.WarmedWait && g.Trouble == "" && heard >= settling {
 			return "its group has it " + in.Lifecycle + " again"
 		}
 	case fleet.ScheduledChange:

@@ -74,7 +74,7 @@ func (w *Watch) read(ctx context.Context, batch []letter) (*fleet.Snapshot, erro
 	var ask []string
 	for _, l := range batch {
 		for _, n := range l.notices {
-			if n.Instance != "" && depart.WhoseIs(s, w.ClusterName, n) == depart.Unknown {
+			if n.Instance != "" && depart.WhoseIs(s, n) == depart.Unknown {
 				ask = append(ask, n.Instance)
 			}
 		}
@@ -153,7 +153,7 @@ func (w *Watch) notice(ctx context.Context, s *fleet.Snapshot, n fleet.Notice) (
 		w.poke()
 		return Ignored, nil
 	}
-	switch depart.WhoseIs(s, w.ClusterName, n) {
+	switch depart.WhoseIs(s, n) {
 	case depart.Others:
 		return Foreign, nil
 	case depart.Nobodys, depart.Unknown:

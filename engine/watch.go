@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -165,6 +166,7 @@ func (w *Watch) look(ctx context.Context) (fleet.Snapshot, error) {
 	if err != nil {
 		return s, err
 	}
+	s.Cluster = cmp.Or(w.ClusterName, s.ClusterByTags())
 	if err := w.ask(ctx, &s); err != nil {
 		return s, err
 	}
@@ -240,7 +242,7 @@ func (w *Watch) sweep(ctx context.Context, s *fleet.Snapshot) (swept bool, err e
 	if s.Stopped != nil {
 		return false, nil
 	}
-	for _, n := range depart.Sweep(s, w.ClusterName, w.Policy) {
+	for _, n := range depart.Sweep(s, w.Policy) {
 		fate, err := w.notice(ctx, s, n)
 		h := Heard{At: s.Now, Notice: n, Fate: fate}
 		if err != nil {

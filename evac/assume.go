@@ -167,7 +167,7 @@ func assumeCloud(s *fleet.Snapshot, a fleet.Action) bool {
 	}
 	switch a.Verb {
 	case fleet.Complete:
-		if in := g.Instance(a.Instance); in != nil && (in.Lifecycle == fleet.TerminatingWait || in.Lifecycle == fleet.PendingWait) {
+		if in := g.Instance(a.Instance); in != nil && strings.HasSuffix(in.Lifecycle, ":Wait") {
 			in.Lifecycle = strings.TrimSuffix(in.Lifecycle, "Wait") + "Proceed"
 			return true
 		}
@@ -246,7 +246,7 @@ func assumeCloud(s *fleet.Snapshot, a fleet.Action) bool {
 			return true
 		}
 	case fleet.Terminate:
-		if in := g.Instance(a.Instance); in != nil && in.Lifecycle == fleet.OnStandby {
+		if in := g.Instance(a.Instance); in != nil && (in.Lifecycle == fleet.OnStandby || in.Lifecycle == fleet.Retained) {
 			in.Lifecycle = "Terminating" // outside of desired already
 			return true
 		}

@@ -191,7 +191,7 @@ func (w *wave) dead(g *goer) bool {
 func (w *wave) beat() {
 	for i := range w.goers {
 		g := &w.goers[i]
-		if g.in == nil || g.in.Lifecycle != fleet.TerminatingWait || g.stage == gone {
+		if g.in == nil || !g.c.Waits(g.in) || g.stage == gone {
 			continue
 		}
 		if d := g.c.Deadline; !d.IsZero() && w.s.Now.After(d) {
@@ -224,17 +224,21 @@ func (w *wave) admit() {
 	for i := range w.s.Groups {
 		g := &w.s.Groups[i]
 		hooks := g.Ours(nil, true)
-		if len(hooks) == 0 {
+		if len(hooks) == 0 || !w.s.Owns(g) {
 			continue
 		}
 		for j := range g.Instances {
 			in := &g.Instances[j]
-			if in.Lifecycle != fleet.PendingWait {
+			c := w.s.Case(in.ID)
+			pooled := in.Lifecycle == fleet.WarmedWait && (c == nil || !c.Open() || !c.Waits(in))
+			if in.Lifecycle != fleet.PendingWait && !pooled {
 				continue
 			}
 			n := w.ix.nodeOf[in.ID]
 			why, result := notJoined(g, in, n), ""
 			switch took := w.s.Now.Sub(in.Launched); {
+			case pooled:
+				result, why = fleet.Continue, "it goes to the warm pool, where it serves nobody"
 			case why == "":
 				result, why = fleet.Continue, "its node is Ready"
 			case w.policy.Join > 0 && !in.Launched.IsZero() && took > w.policy.Join:
@@ -442,14 +446,14 @@ func (w *wave) release(g *goer) {
 			return
 		}
 	}
-	switch g.in.Lifecycle {
-	case fleet.TerminatingWait:
+	switch {
+	case g.c.Waits(g.in):
 		w.answer(g, len(left))
-	case fleet.Retained:
+	case g.in.Lifecycle == fleet.Retained:
 		if len(left) == 0 {
 			w.do(fleet.Action{Verb: fleet.Terminate, Group: g.group.Name, Instance: g.c.Instance, Node: g.Node, Expect: fleet.Expect{Empty: g.node != nil}, Why: "it was retained until it was empty"})
 		}
-	case fleet.InService:
+	case g.in.Lifecycle == fleet.InService:
 		if len(left) == 0 {
 			w.hold("node "+g.Name(), "is empty; %s", g.c.Why)
 		}
@@ -522,7 +526,7 @@ func (w *wave) giveBack(g *goer) {
 func (w *wave) bury(g *goer) {
 	n := g.node
 	switch {
-	case g.in != nil && g.in.Lifecycle == fleet.TerminatingWait:
+	case g.in != nil && g.c.Waits(g.in):
 		w.complete(g, fleet.Continue, "its machine is gone already", false)
 	case n == nil && g.in != nil && !g.in.Leaving():
 		w.hold("node "+g.Name(), "its machine is gone, and group %s has not noticed yet", g.Group)

@@ -61,6 +61,11 @@ func (c *Case) told(hook string) bool {
 	return c != nil && slices.ContainsFunc(c.Signals, func(k Signal) bool { return k.Hook == hook && k.own() && k.Ended.IsZero() })
 }
 
+// Waits tells whether a terminate hook holds the instance: before it is ended, or before it goes back to the warm pool.
+func (c *Case) Waits(in *Instance) bool {
+	return in.Lifecycle == TerminatingWait || in.Lifecycle == WarmedWait && c.Holds(TerminateHook) != nil
+}
+
 // Holds tells whether a signal of some kind holds, and returns the first.
 func (c *Case) Holds(kinds ...NoticeKind) *Signal {
 	for i := range c.Signals {

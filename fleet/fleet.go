@@ -14,6 +14,7 @@ import (
 // Snapshot is the fleet at one moment. Its slices are not shared with the observer: whoever gets a Snapshot may change it.
 type Snapshot struct {
 	Now         time.Time
+	Cluster     string // this cluster's name in AWS; "" when nobody knows it
 	Groups      []Group
 	Nodes       []Node
 	Pods        []Pod
@@ -100,6 +101,32 @@ func (s *Snapshot) Workload(o Owner) *Workload {
 		}
 	}
 	return nil
+}
+
+// Owns tells whether a group is this cluster's: its tag says so, or, without a tag or a name to compare, one of its instances is a node here.
+func (s *Snapshot) Owns(g *Group) bool {
+	if g.Cluster != "" && s.Cluster != "" {
+		return g.Cluster == s.Cluster
+	}
+	return slices.ContainsFunc(g.Instances, func(in Instance) bool { return s.NodeOf(in.ID) != nil })
+}
+
+// ClusterByTags is the name that most groups with nodes here are tagged with; "" when they are not.
+func (s *Snapshot) ClusterByTags() string {
+	named := map[string]int{}
+	for i := range s.Groups {
+		g := &s.Groups[i]
+		if g.Cluster != "" && slices.ContainsFunc(g.Instances, func(in Instance) bool { return s.NodeOf(in.ID) != nil }) {
+			named[g.Cluster]++
+		}
+	}
+	best := ""
+	for name, n := range named {
+		if n > named[best] || n == named[best] && name < best {
+			best = name
+		}
+	}
+	return best
 }
 
 // Case returns what is on file about an instance, or nil.

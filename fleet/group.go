@@ -184,6 +184,7 @@ const (
 	PendingWait     = "Pending:Wait"         // a launch hook holds it
 	TerminatingWait = "Terminating:Wait"     // a terminate hook holds it
 	Retained        = "Terminating:Retained" // its hook was abandoned, and the group retains it
+	WarmedWait      = "Warmed:Pending:Wait"  // a hook holds it on its way into the warm pool, or back
 )
 
 // Instance is one machine of a group.
