@@ -18,7 +18,11 @@ const groupResource = "auto-scaling-group" // the resource type of tags on group
 
 // Act carries out one action on a group, an instance or a target. "Already so" is success. An error says the cause only, not the action.
 func (c *Cloud) Act(ctx context.Context, a fleet.Action) error {
-	return explain(c.act(ctx, a))
+	err := explain(c.act(ctx, a))
+	if c.Notices {
+		return endure(err)
+	}
+	return err
 }
 
 func (c *Cloud) act(ctx context.Context, a fleet.Action) error {
@@ -31,6 +35,8 @@ func (c *Cloud) act(ctx context.Context, a fleet.Action) error {
 		return c.deregister(ctx, a)
 	case fleet.Register:
 		return c.register(ctx, a)
+	case fleet.Heartbeat, fleet.Complete:
+		return c.answerHook(ctx, a)
 	}
 	scaling, err := c.scalingName(ctx, a.Group)
 	if err != nil {
@@ -144,17 +150,23 @@ func (c *Cloud) member(ctx context.Context, a fleet.Action) (*fleet.Instance, *a
 	return in, g, carries(g, a.Run)
 }
 
-// terminate closes exactly this instance and takes it off the desired capacity, which does not count one in standby. Asking twice must not
-// decrement twice, so an instance that is already leaving, or gone, is left alone.
+// terminate closes exactly this instance and takes it off the desired capacity, which counts neither one in standby nor one that is retained.
+// Asking twice must not decrement twice, so an instance that is already leaving, or gone, is left alone: a hook that holds it is Complete's to
+// answer. One that is retained leaves only when it is told to, and changes nothing in its group, whichever run has that.
 func (c *Cloud) terminate(ctx context.Context, a fleet.Action) error {
 	in, g, err := c.member(ctx, a)
-	if in != nil && in.Leaving() {
-		return nil
-	}
-	if err != nil || in == nil {
+	switch {
+	case in == nil:
 		return err
+	case in.Lifecycle == fleet.Retained:
+	case in.Leaving() || strings.HasPrefix(in.Lifecycle, "Warmed:Terminat"):
+		return nil
+	case err != nil:
+		return err
+	case strings.HasPrefix(in.Lifecycle, "Warmed:"):
+		return &fleet.Refused{Reason: fmt.Sprintf("the instance is %s: Auto Scaling ends none of its warm pool by id; make the pool smaller", in.Lifecycle)}
 	}
-	counted := !in.Parked()
+	counted := !in.Parked() && in.Lifecycle != fleet.Retained
 	_, err = c.scaling.TerminateInstanceInAutoScalingGroup(ctx, &autoscaling.TerminateInstanceInAutoScalingGroupInput{InstanceId: &a.Instance, ShouldDecrementDesiredCapacity: &counted})
 	if g != nil && codeIs(err, "ValidationError") && strings.Contains(err.Error(), "equals minSize") {
 		return &fleet.Refused{Reason: fmt.Sprintf("the group's desired capacity is at its minimum of %d, so no instance may go without a replacement; raise desired or lower the minimum", sdk.ToInt32(g.MinSize))}

@@ -1,5 +1,5 @@
-// Package aws is the hand on AWS: it fills the cloud's half of a snapshot and carries out actions on groups, instances and targets. It is
-// the only reader and writer of AWS tags.
+// Package aws is the hand on AWS: it fills the cloud's half of a snapshot, carries out actions on groups, instances, hooks and targets, and brings
+// the messages of a queue. It is the only reader and writer of AWS tags.
 //
 // It reaches AWS through the SDK's usual configuration (profile, region, environment, endpoint), so that whatever speaks AWS's protocols at
 // that endpoint will do.
@@ -18,7 +18,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/servicequotas"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
@@ -38,24 +40,42 @@ type Cloud struct {
 	eks     *eks.Client
 	ssm     *ssm.Client
 	quotas  *servicequotas.Client
+	sqs     *sqs.Client
+	events  *eventbridge.Client
 	region  string
 	now     func() time.Time
 
+	// Notices has Groups tell also what is about to happen to instances: hooks, spot reclaims, scheduled events. It is for who works on many nodes for
+	// long: a right that is missing refuses one action then, rather than being fatal. Set it before the first call.
+	Notices bool
+
 	mu       sync.Mutex
-	launched map[string]time.Time         // by instance id: never changes
+	met      map[string]birth             // by instance id: never changes
 	targets  map[string]fleet.TargetGroup // by ARN: settings, read once per process
 	scalings map[string]string            // Auto Scaling's name by the group's own, as last observed
 	clusters map[string]bool              // of the node groups met so far
 	surveyed survey
 	pods     pods
+	hooks    map[string]hooked // by Auto Scaling group
+	spot     spotNews
+	schedule scheduleNews
+	gaps     map[string]gap // what the last observation could not read, by what it is
+}
+
+// birth is what EC2 says of an instance once and for all.
+type birth struct {
+	at   time.Time
+	spot bool
 }
 
 // New makes the clients. It calls nothing yet.
 func New(cfg sdk.Config) *Cloud {
 	return &Cloud{
 		scaling: autoscaling.NewFromConfig(cfg), ec2: ec2.NewFromConfig(cfg), elb: elb.NewFromConfig(cfg), sts: sts.NewFromConfig(cfg),
-		eks: eks.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg), quotas: servicequotas.NewFromConfig(cfg), region: cfg.Region, now: time.Now,
-		launched: map[string]time.Time{}, targets: map[string]fleet.TargetGroup{}, scalings: map[string]string{}, clusters: map[string]bool{},
+		eks: eks.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg), quotas: servicequotas.NewFromConfig(cfg),
+		sqs: sqs.NewFromConfig(cfg), events: eventbridge.NewFromConfig(cfg), region: cfg.Region, now: time.Now,
+		met: map[string]birth{}, hooks: map[string]hooked{}, gaps: map[string]gap{},
+		targets: map[string]fleet.TargetGroup{}, scalings: map[string]string{}, clusters: map[string]bool{},
 		surveyed: survey{holds: map[string]map[string]bool{}, seen: map[string]bool{}},
 	}
 }
@@ -76,13 +96,27 @@ var expired = map[string]bool{
 }
 
 // denied lists the codes by which AWS says that a right is missing.
-var denied = map[string]bool{"AccessDenied": true, "AccessDeniedException": true, "UnauthorizedOperation": true}
+var denied = map[string]bool{
+	"AccessDenied": true, "AccessDeniedException": true, "UnauthorizedOperation": true, "KmsAccessDenied": true, "KMS.AccessDeniedException": true,
+}
 
 // missingRight is AWS's refusal for want of a right.
 type missingRight struct{ code, message string }
 
 func (m *missingRight) Error() string {
 	return fmt.Sprintf("AWS refuses: %s: %s; grant drover that permission", m.code, m.message)
+}
+
+// grantAgain is how long to wait for somebody to grant a right.
+const grantAgain = time.Minute
+
+// endure makes a missing right a refusal: whoever works on many nodes does meanwhile what it may.
+func endure(err error) error {
+	var right *missingRight
+	if !errors.As(err, &right) {
+		return err
+	}
+	return &fleet.Refused{Reason: err.Error(), Wait: grantAgain}
 }
 
 // isDenied tells whether a right is missing, before and after explain.
@@ -110,7 +144,7 @@ func explain(err error) error {
 		return &fleet.Fatal{Err: fmt.Errorf("AWS credentials are not accepted: %s: %s; renew them (aws sso login) and start again: drover goes on where it stopped", code, api.ErrorMessage())}
 	case denied[code]:
 		return &fleet.Fatal{Err: &missingRight{code, api.ErrorMessage()}}
-	case code == "ScalingActivityInProgress" || code == "ResourceContention" || code == "ResourceInUseException" || code == "TooManyRequestsException" || strings.Contains(code, "Throttling") || code == "RequestLimitExceeded":
+	case code == "ScalingActivityInProgress" || code == "ResourceContention" || code == "ResourceInUseException" || code == "TooManyRequestsException" || strings.Contains(code, "Throttl") || code == "RequestLimitExceeded":
 		return &fleet.Refused{Reason: fmt.Sprintf("AWS is busy: %s: %s", code, api.ErrorMessage())}
 	}
 	return fmt.Errorf("%s: %s", code, api.ErrorMessage())

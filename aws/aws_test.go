@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"drover.dev/aws"
@@ -38,10 +40,13 @@ type region struct {
 	mu    sync.Mutex
 	count map[string]int // calls of services with forms, by action
 	mute  string         // the call, as X-Amz-Target or METHOD PATH, that is answered with nothing
+	told  map[string]answer
+	said  map[string]map[string]bool // bodies of calls, by action
+	made  map[string]bool            // calls of all services, as IAM calls them
 }
 
 func newRegion(t *testing.T) *region {
-	r := &region{T: t, count: map[string]int{}, clock: cloud.NewVirtualClock(time.Date(2026, 11, 21, 20, 0, 0, 0, time.UTC))}
+	r := &region{T: t, count: map[string]int{}, told: map[string]answer{}, said: map[string]map[string]bool{}, made: map[string]bool{}, clock: cloud.NewVirtualClock(time.Date(2026, 11, 21, 20, 0, 0, 0, time.UTC))}
 	r.sim = cloud.New(cloud.Config{Clock: r.clock})
 	server := httptest.NewServer(r.front(wire.Handler(r.sim, wire.Options{})))
 	t.Cleanup(server.Close)
@@ -71,10 +76,11 @@ func (r *region) front(h http.Handler) http.Handler {
 			return
 		}
 		q.Body = io.NopCloser(bytes.NewReader(body))
-		if form, err := url.ParseQuery(string(body)); err == nil && form.Get("Action") != "" {
-			r.mu.Lock()
-			r.count[form.Get("Action")]++
-			r.mu.Unlock()
+		if told := r.note(q, string(body)); told != nil {
+			status, text := told()
+			w.WriteHeader(status)
+			fmt.Fprint(w, text)
+			return
 		}
 		if r.silenced(q) {
 			fmt.Fprint(w, "{}")
@@ -82,6 +88,39 @@ func (r *region) front(h http.Handler) http.Handler {
 		}
 		h.ServeHTTP(w, q)
 	})
+}
+
+// answer is what a call is answered with in place of the simulation.
+type answer func(form url.Values) (status int, body string)
+
+// tell has a call of a service with forms answered by a.
+func (r *region) tell(action string, a answer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.told[action] = a
+}
+
+// note counts a call, and returns its answer if it has one.
+func (r *region) note(q *http.Request, body string) func() (int, string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	form, err := url.ParseQuery(body)
+	action := form.Get("Action")
+	if err != nil || action == "" {
+		_, action, _ = strings.Cut(q.Header.Get("X-Amz-Target"), ".")
+	}
+	if scope := strings.Split(q.Header.Get("Authorization"), "/"); len(scope) > 3 && action != "" { // Credential=KEY/DATE/REGION/SERVICE/aws4_request
+		r.made[scope[3]+":"+action] = true
+	}
+	r.count[action]++
+	if r.said[action] == nil {
+		r.said[action] = map[string]bool{}
+	}
+	r.said[action][body] = true
+	if a := r.told[action]; a != nil {
+		return func() (int, string) { return a(form) }
+	}
+	return nil
 }
 
 // silence has a call answered with an empty object from now on, and no other.
@@ -103,12 +142,32 @@ func (r *region) calls(action string) int {
 	return r.count[action]
 }
 
+// different counts the calls of an action that are not the SDK's repetition of one.
+func (r *region) different(action string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.said[action])
+}
+
 // connect makes a hand that tries each call so many times: once, where a test makes calls fail.
 func (r *region) connect(attempts int) *aws.Cloud {
-	hand := aws.New(sdk.Config{Region: r.sim.Region(), BaseEndpoint: &r.url, Credentials: credentials.NewStaticCredentialsProvider("test", "secret", ""),
-		RetryMaxAttempts: attempts})
+	hand := aws.New(r.config(attempts))
 	hand.SetClock(r.clock.Now)
 	return hand
+}
+
+// config is the SDK's way to the region. Whatever the attempts, a call is made again whose answer was cut off on this machine, as TestManyGroups says.
+func (r *region) config(attempts int) sdk.Config {
+	cfg := sdk.Config{Region: r.sim.Region(), BaseEndpoint: &r.url, Credentials: credentials.NewStaticCredentialsProvider("test", "secret", ""), RetryMaxAttempts: attempts}
+	if attempts == 1 {
+		cfg.RetryMaxAttempts = 3
+		cfg.Retryer = func() sdk.Retryer {
+			return retry.NewStandard(func(o *retry.StandardOptions) {
+				o.Retryables = []retry.IsErrorRetryable{retry.IsErrorRetryableFunc(func(err error) sdk.Ternary { return sdk.BoolTernary(errors.Is(err, net.ErrClosed)) })}
+			})
+		}
+	}
+	return cfg
 }
 
 func (r *region) ok(err error) {

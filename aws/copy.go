@@ -142,7 +142,7 @@ func (c *Cloud) deleteGroup(ctx context.Context, a fleet.Action) error {
 		return err
 	}
 	for i := range f.raw.Instances {
-		if in := c.instance(&f.raw.Instances[i]); !in.Leaving() && !slices.Contains(a.Instances, in.ID) {
+		if in := c.instance(&f.raw.Instances[i]); (!in.Leaving() || in.Lifecycle == fleet.Retained) && !slices.Contains(a.Instances, in.ID) {
 			return &fleet.Refused{Reason: fmt.Sprintf("instance %s is in the group by now, which the decision did not know", in.ID)}
 		}
 	}

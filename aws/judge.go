@@ -1,6 +1,8 @@
 package aws
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -52,6 +54,20 @@ func (g gap) finding() fleet.Finding {
 		f.Reason, f.Next = "could not be checked: needs "+g.right, "grant drover that right, or check it yourself"
 	}
 	return f
+}
+
+// gapOf makes a gap of an error, unless no further call would survive what happened: that stays an error.
+func gapOf(err error, what, right string) (*gap, error) {
+	var fatal *fleet.Fatal
+	switch {
+	case err == nil:
+		return nil, nil
+	case isDenied(err):
+		return &gap{what: what, right: right}, nil
+	case errors.As(explain(err), &fatal), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return nil, doing("read "+what, err)
+	}
+	return &gap{what: what, why: explain(err).Error()}, nil
 }
 
 var standardFamily = regexp.MustCompile(`^(a|c|d|h|i|im|is|m|r|t|z)[0-9]`)

@@ -50,18 +50,11 @@ func (c *Cloud) Limits(ctx context.Context, more map[string]int) ([]fleet.Findin
 
 // tolerate turns an error into a gap: these checks give advice. What no further call would survive stays an error.
 func (l *limits) tolerate(err error, what, right string) error {
-	var fatal *fleet.Fatal
-	switch {
-	case err == nil:
-		return nil
-	case isDenied(err):
-		l.gaps = append(l.gaps, gap{what: what, right: right})
-		return nil
-	case errors.As(explain(err), &fatal), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return doing("read "+what, err)
+	g, err := gapOf(err, what, right)
+	if g != nil {
+		l.gaps = append(l.gaps, *g)
 	}
-	l.gaps = append(l.gaps, gap{what: what, why: explain(err).Error()})
-	return nil
+	return err
 }
 
 func (c *Cloud) learnGrowth(ctx context.Context, l *limits, f *found, more int) error {

@@ -21,7 +21,7 @@ import (
 const (
 	namesAtOnce     = 50
 	templatesAtOnce = 200
-	instancesAtOnce = 100
+	instancesAtOnce = 200
 )
 
 // Groups returns the named groups that exist, or all of them when no name is given. A managed node group goes by its own name and answers to
@@ -31,7 +31,7 @@ func (c *Cloud) Groups(ctx context.Context, names []string) ([]fleet.Group, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := c.learnLaunchTimes(ctx, groups); err != nil {
+	if err := c.learnBirths(ctx, groups); err != nil {
 		return nil, err
 	}
 	var out []fleet.Group
@@ -49,6 +49,11 @@ func (c *Cloud) Groups(ctx context.Context, names []string) ([]fleet.Group, erro
 	}
 	if err := c.resolve(ctx, out); err != nil {
 		return nil, err
+	}
+	if c.Notices {
+		if err := c.observeNotices(ctx, out); err != nil {
+			return nil, err
+		}
 	}
 	slices.SortFunc(out, func(a, b fleet.Group) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil
@@ -94,6 +99,7 @@ func (c *Cloud) group(f *found) fleet.Group {
 	g := fleet.Group{
 		Name: f.name, Zones: slices.Clone(raw.AvailabilityZones), Wants: wants(raw),
 		Min: int(sdk.ToInt32(raw.MinSize)), Max: int(sdk.ToInt32(raw.MaxSize)), Desired: int(sdk.ToInt32(raw.DesiredCapacity)),
+		Cluster: cmp.Or(clusterOf(groupTags(raw)), f.cluster), Retains: retains(raw),
 	}
 	slices.Sort(g.Zones)
 	for _, p := range raw.SuspendedProcesses {
@@ -145,7 +151,7 @@ func (c *Cloud) instance(raw *astypes.Instance) fleet.Instance {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	in.Launched = c.launched[in.ID]
+	in.Launched, in.Spot = c.met[in.ID].at, c.met[in.ID].spot
 	return in
 }
 
@@ -257,41 +263,40 @@ func (v versions) fill(t *fleet.Template) {
 	}
 }
 
-// learnLaunchTimes asks EC2 for instances not seen before: Auto Scaling does not say when it launched them.
-func (c *Cloud) learnLaunchTimes(ctx context.Context, groups []found) error {
+// learnBirths asks EC2 for instances not seen before: Auto Scaling does not say when it launched them, nor whether on spot.
+func (c *Cloud) learnBirths(ctx context.Context, groups []found) error {
 	c.mu.Lock()
 	var unknown []string
 	for _, g := range groups {
 		for _, in := range g.raw.Instances {
-			if _, ok := c.launched[sdk.ToString(in.InstanceId)]; !ok {
+			if _, ok := c.met[sdk.ToString(in.InstanceId)]; !ok {
 				unknown = append(unknown, sdk.ToString(in.InstanceId))
 			}
 		}
 	}
 	c.mu.Unlock()
-	for ids := range slices.Chunk(unknown, instancesAtOnce) {
-		if err := c.learn(ctx, ids); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.describeInstances(ctx, unknown, func(in *ec2types.Instance) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.met[sdk.ToString(in.InstanceId)] = birth{sdk.ToTime(in.LaunchTime), in.InstanceLifecycle == ec2types.InstanceLifecycleTypeSpot}
+	})
 }
 
-// learn asks by filter: an instance that EC2 does not know, or not yet, is left out of the answer, where by id it would spoil all of it.
-func (c *Cloud) learn(ctx context.Context, ids []string) error {
-	pages := ec2.NewDescribeInstancesPaginator(c.ec2, &ec2.DescribeInstancesInput{Filters: []ec2types.Filter{{Name: sdk.String("instance-id"), Values: ids}}})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return doing("describe instances", err)
-		}
-		c.mu.Lock()
-		for _, r := range page.Reservations {
-			for _, in := range r.Instances {
-				c.launched[sdk.ToString(in.InstanceId)] = sdk.ToTime(in.LaunchTime)
+// describeInstances asks by filter: an instance that EC2 does not know, or not yet, is left out of the answer, where by id it would spoil all of it.
+func (c *Cloud) describeInstances(ctx context.Context, ids []string, each func(*ec2types.Instance)) error {
+	for some := range slices.Chunk(ids, instancesAtOnce) {
+		pages := ec2.NewDescribeInstancesPaginator(c.ec2, &ec2.DescribeInstancesInput{Filters: []ec2types.Filter{{Name: sdk.String("instance-id"), Values: some}}})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				return doing("describe instances", err)
+			}
+			for _, r := range page.Reservations {
+				for i := range r.Instances {
+					each(&r.Instances[i])
+				}
 			}
 		}
-		c.mu.Unlock()
 	}
 	return nil
 }

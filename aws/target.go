@@ -158,34 +158,43 @@ func (c *Cloud) targetGroups(ctx context.Context, kind elbtypes.TargetTypeEnum) 
 
 // healthOf asks target groups about their targets, some at a time. The first error ends it.
 func (c *Cloud) healthOf(ctx context.Context, arns []string) (health, error) {
+	var mu sync.Mutex
+	told := health{}
+	err := someAtATime(ctx, healthAtOnce, arns, func(ctx context.Context, arn string) error {
+		targets, there, err := c.describeHealth(ctx, arn)
+		if there {
+			mu.Lock()
+			told[arn] = targets
+			mu.Unlock()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return told, nil
+}
+
+// someAtATime asks about each name, so many at the same time. The first error ends it.
+func someAtATime(ctx context.Context, atOnce int, names []string, ask func(context.Context, string) error) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	var (
-		mu   sync.Mutex
-		work sync.WaitGroup
-		told = health{}
-		free = make(chan struct{}, healthAtOnce)
-	)
-	for _, arn := range arns {
+	var work sync.WaitGroup
+	free := make(chan struct{}, atOnce)
+	for _, name := range names {
 		free <- struct{}{}
 		work.Go(func() {
 			defer func() { <-free }()
-			targets, there, err := c.describeHealth(ctx, arn)
-			if err != nil {
+			if err := ask(ctx, name); err != nil {
 				stop(err)
-			}
-			if there {
-				mu.Lock()
-				told[arn] = targets
-				mu.Unlock()
 			}
 		})
 	}
 	work.Wait()
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
-	return told, nil
+	return nil
 }
 
 // describeHealth tells also whether the target group is still there.

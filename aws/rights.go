@@ -1,0 +1,69 @@
+package aws
+
+// Right is one action of IAM that drover has to be allowed.
+type Right struct {
+	Action string // as IAM writes it
+	On     Scope
+	For    string
+}
+
+// Scope is what a policy can limit an action to.
+type Scope string
+
+// The scopes.
+const (
+	OnAll     Scope = "all"          // IAM knows nothing narrower for it
+	OnGroups  Scope = "groups"       // Auto Scaling groups: GroupCondition limits them to the cluster's
+	OnTargets Scope = "targets"      // target groups
+	OnQueue   Scope = "queue"        // the queue of notices
+	OnLetters Scope = "dead-letters" // the queue for its dead letters
+	OnCluster Scope = "cluster"      // the EKS cluster and its node groups
+)
+
+// GroupCondition is the condition, and its value, under which an action on groups is one on the groups of a cluster: by the tag that its nodes need
+// anyway. Groups that somebody tagged as shared are not in it.
+func GroupCondition(cluster string) (key, value string) {
+	return "autoscaling:ResourceTag/" + ownerTag + cluster, "owned"
+}
+
+// NoticeActions are all that a controller does in AWS: it takes notices in, empties nodes, answers hooks, and begins rotations of single nodes.
+// Without one of them it does the rest, and says what is missing; only without DescribeAutoScalingGroups it sees nothing. sts:GetCallerIdentity
+// needs no right.
+var NoticeActions = []Right{
+	{"sqs:GetQueueUrl", OnQueue, "find the queue by its name"},
+	{"sqs:GetQueueAttributes", OnQueue, "how full it is, and where its dead letters go"},
+	{"sqs:ReceiveMessage", OnQueue, "hear of what happens to instances"},
+	{"sqs:DeleteMessage", OnQueue, "be done with what is on file"},
+	{"sqs:ChangeMessageVisibility", OnQueue, "leave the messages of other clusters to them"},
+	{"sqs:SendMessage", OnLetters, "set aside what nobody understands"},
+
+	{"autoscaling:DescribeAutoScalingGroups", OnAll, "which groups and instances there are, and what they wait for"},
+	{"autoscaling:DescribeAutoScalingInstances", OnAll, "look again before an instance is closed"},
+	{"autoscaling:DescribeLifecycleHooks", OnAll, "what holds an instance, and for how long"},
+	{"autoscaling:DescribeScalingActivities", OnAll, "why an instance went: drover history"},
+	{"autoscaling:RecordLifecycleActionHeartbeat", OnGroups, "have a hook hold an instance longer"},
+	{"autoscaling:CompleteLifecycleAction", OnGroups, "let an instance go when its node is empty, or into service when it is Ready"},
+	{"autoscaling:TerminateInstanceInAutoScalingGroup", OnGroups, "close an instance that is empty"},
+	{"autoscaling:SetDesiredCapacity", OnGroups, "have the replacement come first"},
+	{"autoscaling:SuspendProcesses", OnGroups, "keep zones from being evened out meanwhile"},
+	{"autoscaling:ResumeProcesses", OnGroups, "let that go on"},
+	{"autoscaling:CreateOrUpdateTags", OnGroups, "the journal of a rotation"},
+	{"autoscaling:DeleteTags", OnGroups, "the journal of a rotation"},
+	{"autoscaling:EnterStandby", OnGroups, "keep an instance, out of service"},
+	{"autoscaling:ExitStandby", OnGroups, "put it back"},
+
+	{"ec2:DescribeInstances", OnAll, "whose instance it is, whether it is gone, whether it is spot"},
+	{"ec2:DescribeInstanceStatus", OnAll, "what EC2 has scheduled for instances"},
+	{"ec2:DescribeSpotInstanceRequests", OnAll, "which spot instances EC2 takes back, where no message told"},
+	{"ec2:DescribeLaunchTemplates", OnAll, "what a group launches from"},
+
+	{"elasticloadbalancing:DescribeTargetGroups", OnAll, "where instances are targets"},
+	{"elasticloadbalancing:DescribeTargetGroupAttributes", OnAll, "how long requests in flight may take"},
+	{"elasticloadbalancing:DescribeTargetHealth", OnAll, "whether an instance is out of its load balancers"},
+	{"elasticloadbalancing:DeregisterTargets", OnTargets, "take it out of them"},
+	{"elasticloadbalancing:RegisterTargets", OnTargets, "put it back when it stays after all"},
+
+	{"eks:DescribeCluster", OnCluster, "what a managed node group is to run"},
+	{"eks:DescribeNodegroup", OnCluster, "what a managed node group runs"},
+	{"ssm:GetParameter", OnAll, "the newest release of EKS's images: parameters under /aws/service/, which are public"},
+}

@@ -1,0 +1,400 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"drover.dev/fleet"
+)
+
+func wanted() Wanted {
+	return Wanted{
+		Cluster: "prod", Account: "111122223333", Region: "eu-west-1", DrainFor: time.Hour,
+		Groups: []Group{{Name: "web", Scaling: "web", Grace: 30 * time.Second, Pod: "shop/api-0"}, {Name: "jobs", Scaling: "jobs", Grace: 17*time.Minute + time.Second, Pod: "batch/report-0"}},
+	}
+}
+
+// bare is an account with the groups and nothing else.
+func bare() Found {
+	return Found{Rules: map[string]Rule{}, Groups: map[string]Scaling{"web": {}, "jobs": {}}}
+}
+
+// complete is an account in which everything is as it is to be.
+func complete(t *testing.T, w Wanted) Found {
+	t.Helper()
+	changes, taken := Plan(w, bare())
+	if len(taken) > 0 {
+		t.Fatal(taken)
+	}
+	return bare().After(changes)
+}
+
+func lines(changes []Change) string {
+	var out []string
+	for _, c := range changes {
+		out = append(out, c.String())
+	}
+	return strings.Join(out, "\n")
+}
+
+func TestPlanOfAnEmptyAccount(t *testing.T) {
+	w := wanted()
+	w.LaunchHooks = true
+	changes, taken := Plan(w, bare())
+	want := `create queue drover-prod-dead: keeps what was set aside for 14 days, for a person to look at
+create queue drover-prod: keeps messages for 2 days, encrypted; what was received 100 times goes to drover-prod-dead
+create rule drover-prod-lifecycle: tells the queue when a hook holds an instance
+create rule drover-prod-spot: tells the queue when a spot instance is taken back
+create rule drover-prod-rebalance: tells the queue when a spot instance may be taken back soon
+create rule drover-prod-state-change: tells the queue when an instance stops or is gone
+create rule drover-prod-health: tells the queue when EC2 will stop, reboot or retire an instance
+create rule drover-prod-capacity-reservation: tells the queue when reserved capacity is taken back
+create rule drover-prod-capacity-block: tells the queue when a capacity block ends
+create rule drover-prod-canary: tells the queue when drover check asks whether messages come through
+create hook web/drover-terminate: holds an instance that goes until its pods have left; heartbeat 5m, then CONTINUE
+create hook web/drover-launch: holds a new instance until its node is Ready; heartbeat 5m, then CONTINUE
+create hook jobs/drover-terminate: holds an instance that goes until its pods have left; heartbeat 18m because pod batch/report-0 may take 17m1s to stop, then CONTINUE
+create hook jobs/drover-launch: holds a new instance until its node is Ready; heartbeat 18m because pod batch/report-0 may take 17m1s to stop, then CONTINUE`
+	if got := lines(changes); got != want || len(taken) > 0 {
+		t.Errorf("taken %v, plan:\n%s", taken, got)
+	}
+}
+
+func TestPlanRepairs(t *testing.T) {
+	canary := "drover-prod-canary"
+	for _, tc := range []struct {
+		name  string
+		drift func(*Wanted, *Found)
+		want  string
+	}{
+		{"nothing", func(*Wanted, *Found) {}, ""},
+		{"retention", func(_ *Wanted, f *Found) { f.Queue.Retention = 5 * time.Minute }, "repair queue drover-prod: retention 5m → 48h"},
+		{"longer retention stays", func(_ *Wanted, f *Found) { f.Queue.Retention = 96 * time.Hour }, ""},
+		{"long polling", func(_ *Wanted, f *Found) { f.Queue.Wait = 0 }, "repair queue drover-prod: long polling 0s → 20s"},
+		{"plain text", func(_ *Wanted, f *Found) { f.Dead.Encrypted = false }, "repair queue drover-prod-dead: encryption none → SQS's own keys"},
+		{"the key that EventBridge may not use", func(_ *Wanted, f *Found) { f.Queue.Encrypted, f.Queue.Key = false, "alias/aws/sqs" }, "repair queue drover-prod: encryption alias/aws/sqs → SQS's own keys"},
+		{"a key of the account stays", func(_ *Wanted, f *Found) { f.Queue.Encrypted, f.Queue.Key = false, "alias/ours" }, ""},
+		{"no dead letters", func(_ *Wanted, f *Found) { f.Queue.Dead, f.Queue.Receives = "", 0 }, "repair queue drover-prod: dead letters none → drover-prod-dead after 100 receives"},
+		{"dead letters too soon", func(_ *Wanted, f *Found) { f.Queue.Receives = 3 }, "repair queue drover-prod: dead letters drover-prod-dead after 3 receives → drover-prod-dead after 100 receives"},
+		{"later stays", func(_ *Wanted, f *Found) { f.Queue.Receives = 500 }, ""},
+		{"no policy", func(_ *Wanted, f *Found) { f.Queue.Policy = "" }, "repair queue drover-prod: policy lacks DroverEvents and DroverTopics → as it is to be; other statements stay"},
+		{"somebody's statement beside ours", func(_ *Wanted, f *Found) {
+			f.Queue.Policy = strings.Replace(f.Queue.Policy, `"Statement":[`, `"Statement":[{"Sid":"Theirs"},`, 1)
+		}, ""},
+		{"the dead-letter queue is gone", func(_ *Wanted, f *Found) { f.Dead = nil }, "create queue drover-prod-dead: keeps what was set aside for 14 days, for a person to look at"},
+		{"rule off", func(_ *Wanted, f *Found) { r := f.Rules[canary]; r.Off = true; f.Rules[canary] = r }, "repair rule drover-prod-canary: state disabled → enabled"},
+		{"rule spelt otherwise", func(_ *Wanted, f *Found) {
+			r := f.Rules[canary]
+			r.Pattern = `{ "detail" : {"cluster":["prod"]}, "detail-type":["Drover Canary"],"source":["drover.check"]}`
+			f.Rules[canary] = r
+		}, ""},
+		{"rule changed", func(_ *Wanted, f *Found) { r := f.Rules[canary]; r.Pattern = `{"source":["x"]}`; f.Rules[canary] = r },
+			`repair rule drover-prod-canary: pattern {"source":["x"]} → {"source":["drover.check"],"detail-type":["Drover Canary"],"detail":{"cluster":["prod"]}}`},
+		{"rule aimed elsewhere", func(_ *Wanted, f *Found) {
+			r := f.Rules[canary]
+			r.Targets = []Target{{"drover", "arn:aws:sqs:eu-west-1:111122223333:other"}}
+			f.Rules[canary] = r
+		}, "aim rule drover-prod-canary: at queue drover-prod"},
+		{"heartbeat too short for its pods", func(_ *Wanted, f *Found) { f.Groups["jobs"].Hooks[0].Heartbeat = time.Minute }, "repair hook jobs/drover-terminate: heartbeat 1m → 18m"},
+		{"heartbeat that somebody chose stays", func(_ *Wanted, f *Found) { f.Groups["web"].Hooks[0].Heartbeat = time.Minute }, ""},
+		{"unless it is asked for", func(w *Wanted, f *Found) {
+			w.Heartbeat = 10 * time.Minute
+			f.Groups["jobs"].Hooks[0].Heartbeat = 10 * time.Minute
+		}, "repair hook web/drover-terminate: heartbeat 5m → 10m"},
+		{"the group retains", func(_ *Wanted, f *Found) { s := f.Groups["web"]; s.Retains = true; f.Groups["web"] = s }, "repair hook web/drover-terminate: default result CONTINUE → ABANDON"},
+		{"what a hook tells stays", func(_ *Wanted, f *Found) { f.Groups["web"].Hooks[0].Target = "arn:aws:sns:eu-west-1:111122223333:us" }, ""},
+		{"managed groups have EKS's hook", func(w *Wanted, f *Found) {
+			w.Groups[0].Managed = true
+			s := f.Groups["web"]
+			s.Hooks = nil
+			f.Groups["web"] = s
+		}, ""},
+		{"unless it is asked for", func(w *Wanted, f *Found) {
+			w.Managed, w.Groups[0].Managed = true, true
+			s := f.Groups["web"]
+			s.Hooks = nil
+			f.Groups["web"] = s
+		},
+			"create hook web/drover-terminate: holds an instance that goes until its pods have left; heartbeat 5m, then CONTINUE"},
+		{"a group that is gone", func(_ *Wanted, f *Found) { delete(f.Groups, "web") }, ""},
+	} {
+		w, f := wanted(), complete(t, wanted())
+		tc.drift(&w, &f)
+		changes, taken := Plan(w, f)
+		if got := lines(changes); got != tc.want || len(taken) > 0 {
+			t.Errorf("%s: taken %v, plan:\n%s\nwant:\n%s", tc.name, taken, got, tc.want)
+		}
+		if again, _ := Plan(w, f.After(changes)); len(again) > 0 {
+			t.Errorf("%s: planned again:\n%s", tc.name, lines(again))
+		}
+	}
+}
+
+func TestPlanLeavesOthersAlone(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		drift func(*Found)
+		want  string
+	}{
+		{"queue without a tag", func(f *Found) { f.Queue.Owner = "" }, "queue drover-prod: it exists, and no tag drover.dev/cluster says that it is drover's"},
+		{"another cluster's queue", func(f *Found) { f.Dead.Owner = "staging" }, "queue drover-prod-dead: it is drover's for cluster staging, not for prod"},
+		{"rule", func(f *Found) { r := f.Rules["drover-prod-spot"]; r.Owner = ""; f.Rules["drover-prod-spot"] = r }, "rule drover-prod-spot: it exists, and no tag drover.dev/cluster says that it is drover's"},
+		{"policy that cannot be read", func(f *Found) { f.Queue.Policy = "{" }, "queue drover-prod: its policy: unexpected end of JSON input"},
+	} {
+		f := complete(t, wanted())
+		tc.drift(&f)
+		f.Groups["web"] = Scaling{}
+		changes, taken := Plan(wanted(), f)
+		if len(changes) > 0 || len(taken) != 1 || !taken[0].Blocks || !strings.HasPrefix(taken[0].String(), tc.want) {
+			t.Errorf("%s: changes %v, taken %v", tc.name, changes, taken)
+		}
+		removal, _ := Removal(wanted(), f, true)
+		for _, c := range removal {
+			if c.Subject() == strings.Fields(tc.want)[1][:len(strings.Fields(tc.want)[1])-1] && tc.name != "policy that cannot be read" {
+				t.Errorf("%s: would %s", tc.name, c)
+			}
+		}
+	}
+}
+
+// However the world has drifted, what is planned is done once: planning again finds nothing, also when the work was cut off after any change. And no
+// hook is there before everything that tells of it is.
+func TestPlanIsIdempotent(t *testing.T) {
+	for seed := range uint64(100) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		w := wanted()
+		w.LaunchHooks, w.Managed, w.Groups[1].Managed = r.IntN(2) == 0, r.IntN(2) == 0, r.IntN(2) == 0
+		f := drifted(r, complete(t, w))
+		changes, taken := Plan(w, f)
+		if len(taken) > 0 {
+			t.Fatal(taken)
+		}
+		for cut := range len(changes) + 1 {
+			at := f.After(changes[:cut])
+			rest, _ := Plan(w, at)
+			if lines(rest) != lines(changes[cut:]) {
+				t.Fatalf("seed %d: cut after %d of\n%s\nplanned again:\n%s", seed, cut, lines(changes), lines(rest))
+			}
+			if cut > 0 && changes[cut-1].Verb == CreateHook {
+				if gaps := append(w.checkQueue(at), w.checkRules(at)...); len(gaps) > 0 {
+					t.Fatalf("seed %d: after %s there is still %v", seed, changes[cut-1], gaps)
+				}
+			}
+		}
+	}
+}
+
+// drifted takes away and spoils some of what there is.
+func drifted(r *rand.Rand, f Found) Found {
+	spoil := func(q **Queue) {
+		c := **q
+		switch r.IntN(6) {
+		case 0:
+			*q = nil
+			return
+		case 1:
+			c.Retention = time.Minute
+		case 2:
+			c.Policy = ""
+		case 3:
+			c.Encrypted = false
+		case 4:
+			c.Dead = ""
+		}
+		*q = &c
+	}
+	if spoil(&f.Queue); f.Queue != nil && f.Queue.Dead == "" {
+		f.Queue.Receives = 0
+	}
+	spoil(&f.Dead)
+	for _, name := range slices.Collect(keys(f.Rules)) {
+		rule := f.Rules[name]
+		switch r.IntN(5) {
+		case 0:
+			delete(f.Rules, name)
+			continue
+		case 1:
+			rule.Off = true
+		case 2:
+			rule.Targets = nil
+		}
+		f.Rules[name] = rule
+	}
+	for _, name := range []string{"jobs", "web"} {
+		if s := f.Groups[name]; r.IntN(2) == 0 {
+			s.Hooks, s.Retains = nil, r.IntN(2) == 0
+			f.Groups[name] = s
+		}
+	}
+	return f
+}
+
+// keys yields names in an order that does not change, so that a seed tells the same story again.
+func keys(m map[string]Rule) func(func(string) bool) {
+	var names []string
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return slices.Values(names)
+}
+
+func TestRemoval(t *testing.T) {
+	w := wanted()
+	w.LaunchHooks = true
+	f := complete(t, w)
+	s := f.Groups["web"]
+	s.Waiting, s.Hooks = []string{"i-1", "i-2"}, append(s.Hooks, fleet.Hook{Name: "theirs"})
+	f.Groups["web"] = s
+	dead := *f.Dead
+	dead.Messages = 3
+	f.Dead = &dead
+	r := f.Rules["drover-prod-spot"]
+	r.Targets = append(r.Targets, Target{"pager", "arn:aws:sns:eu-west-1:111122223333:pager"})
+	f.Rules["drover-prod-spot"] = r
+
+	changes, warnings := Removal(w, f, true)
+	got := lines(changes)
+	for _, want := range []string{"delete hook web/drover-terminate: instances of the group are held no more\ndelete hook web/drover-launch: ", "unaim rule drover-prod-spot: the rule stays for others\ndelete rule drover-prod-rebalance: told when"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("lacks %q:\n%s", want, got)
+		}
+	}
+	if !strings.HasPrefix(got, "delete hook") || !strings.HasSuffix(got, "delete queue drover-prod: it is empty\ndelete queue drover-prod-dead: with about 3 messages") || strings.Contains(got, "theirs") {
+		t.Errorf("removal:\n%s", got)
+	}
+	var told []string
+	for _, w := range warnings {
+		told = append(told, w.Code+" "+w.Subject)
+	}
+	if want := []string{"instances-wait group web", "left-behind rule drover-prod-spot", "messages-kept queue drover-prod-dead"}; !slices.Equal(told, want) {
+		t.Errorf("warnings %v", told)
+	}
+	for cut := range len(changes) + 1 {
+		rest, _ := Removal(w, f.After(changes[:cut]), true)
+		if lines(rest) != lines(changes[cut:]) {
+			t.Fatalf("cut after %d, planned again:\n%s", cut, lines(rest))
+		}
+	}
+	if left := f.After(changes); left.Queue != nil || left.Dead != nil || len(left.Rules) != 1 || len(left.Groups["web"].Hooks) != 1 {
+		t.Errorf("left behind: %+v", left)
+	}
+	some, _ := Removal(w, f, false)
+	if got := lines(some); strings.Contains(got, "rule") || strings.Contains(got, "queue") || !strings.Contains(got, "delete hook web") {
+		t.Errorf("removal of groups alone:\n%s", got)
+	}
+}
+
+func TestNames(t *testing.T) {
+	long := strings.Repeat("a", 99)
+	for _, tc := range []struct{ cluster, queue string }{
+		{"prod", "drover-prod"},
+		{"k8s.example.com", "drover-k8s-example-com-90f5f71a"},
+		{long, ""},
+		{long + "b", ""},
+	} {
+		w := Wanted{Cluster: tc.cluster}
+		if got := w.QueueName(); tc.queue != "" && got != tc.queue || len(w.DeadName()) > longestQueue {
+			t.Errorf("queue of %s: %s", tc.cluster, got)
+		}
+		for _, name := range w.RuleNames() {
+			if len(name) > longestRule || !strings.HasPrefix(name, "drover-") {
+				t.Errorf("rule of %s: %s", tc.cluster, name)
+			}
+		}
+	}
+	if a, b := (Wanted{Cluster: long}), (Wanted{Cluster: long + "b"}); a.QueueName() == b.QueueName() || a.RuleNames()[0] == b.RuleNames()[0] {
+		t.Error("clusters whose names begin alike share names")
+	}
+	for region, want := range map[string]string{"eu-west-1": "arn:aws:", "cn-north-1": "arn:aws-cn:", "us-gov-west-1": "arn:aws-us-gov:", "us-isob-east-1": "arn:aws-iso-b:"} {
+		if got := (Wanted{Region: region}).QueueARN("q"); !strings.HasPrefix(got, want) {
+			t.Errorf("ARN in %s: %s", region, got)
+		}
+	}
+}
+
+func TestPolicyKeepsOthersStatements(t *testing.T) {
+	for _, had := range []string{
+		`{"Version":"2008-10-17","Id":"theirs","Statement":[{"Sid":"Theirs","Effect":"Deny"},{"Sid":"DroverEvents","Effect":"Deny"}]}`,
+		`{"Version":"2008-10-17","Id":"theirs","Statement":{"Sid":"Theirs","Effect":"Deny"}}`,
+	} {
+		got, err := wanted().policy(&Queue{Policy: had})
+		if err != nil || !strings.Contains(got, `"Version":"2008-10-17","Id":"theirs"`) || strings.Count(got, `"Effect":"Deny"`) != 1 || strings.Count(got, "DroverEvents") != 1 {
+			t.Errorf("%v: %s", err, got)
+		}
+		if again, _ := wanted().policy(&Queue{Policy: got}); !alike(again, got) {
+			t.Errorf("again: %s", again)
+		}
+	}
+	d, err := parsePolicy(complete(t, wanted()).Queue.Policy)
+	if err != nil || len(d.Statement) != 2 {
+		t.Fatal(d, err)
+	}
+	for _, part := range []string{"arn:aws:events:eu-west-1:111122223333:rule/drover-prod-health", `"aws:SourceAccount":["111122223333"]`, "arn:aws:sns:eu-west-1:111122223333:*"} {
+		if !strings.Contains(d.String(), part) {
+			t.Errorf("policy lacks %s: %s", part, d)
+		}
+	}
+}
+
+func TestRights(t *testing.T) {
+	w := wanted()
+	f := bare()
+	f.Groups["web"] = Scaling{Owned: true}
+	actions := map[Scope][]string{
+		OnAll: {"ec2:DescribeInstances"}, OnGroups: {"autoscaling:SetDesiredCapacity", "autoscaling:CompleteLifecycleAction"}, OnTargets: {"elasticloadbalancing:DeregisterTargets"},
+		OnQueue: {"sqs:ReceiveMessage"}, OnDead: {"sqs:SendMessage"}, OnCluster: {"eks:DescribeNodegroup"},
+	}
+	got, err := w.Rights(f, actions, "autoscaling:ResourceTag/kubernetes.io/cluster/prod", "owned")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d struct{ Statement []statement }
+	if err := json.Unmarshal([]byte(got), &d); err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, s := range d.Statement {
+		lines = append(lines, fmt.Sprintf("%s%v%v%v", s.Sid, s.Action, s.Resource, s.Condition))
+	}
+	want := `DroverObserve[ec2:DescribeInstances][*]map[]
+DroverOwnGroups[autoscaling:CompleteLifecycleAction autoscaling:SetDesiredCapacity][arn:aws:autoscaling:eu-west-1:111122223333:autoScalingGroup:*:autoScalingGroupName/*]map[StringEquals:map[autoscaling:ResourceTag/kubernetes.io/cluster/prod:[owned]]]
+DroverOtherGroups[autoscaling:CompleteLifecycleAction autoscaling:SetDesiredCapacity][arn:aws:autoscaling:eu-west-1:111122223333:autoScalingGroup:*:autoScalingGroupName/jobs]map[]
+DroverTargets[elasticloadbalancing:DeregisterTargets][arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/*]map[]
+DroverQueue[sqs:ReceiveMessage][arn:aws:sqs:eu-west-1:111122223333:drover-prod]map[]
+DroverDeadLetters[sqs:SendMessage][arn:aws:sqs:eu-west-1:111122223333:drover-prod-dead]map[]
+DroverCluster[eks:DescribeNodegroup][arn:aws:eks:eu-west-1:111122223333:cluster/prod arn:aws:eks:eu-west-1:111122223333:nodegroup/prod/*/*]map[]`
+	if strings.Join(lines, "\n") != want {
+		t.Errorf("rights:\n%s", strings.Join(lines, "\n"))
+	}
+	actions["somewhere"] = []string{"s3:GetObject"}
+	if _, err := w.Rights(f, actions, "k", "v"); err == nil || !strings.Contains(err.Error(), "s3:GetObject") {
+		t.Errorf("a scope nobody knows: %v", err)
+	}
+}
+
+func TestCanaryComesBack(t *testing.T) {
+	c := Canary{ID: "c-1", Cluster: `odd "name"`}
+	body := fmt.Sprintf(`{"version":"0","source":%q,"detail-type":%q,"detail":%s}`, CanarySource, CanaryType, c.Detail())
+	if got := CanaryOf(body); got != c {
+		t.Errorf("%+v", got)
+	}
+	for _, other := range []string{"", "{", `{"source":"aws.ec2","detail-type":"Drover Canary","detail":{"id":"c-1"}}`, strings.Replace(body, CanaryType, "x", 1), `{"source":"drover.check","detail-type":"Drover Canary","detail":7}`} {
+		if got := CanaryOf(other); got != (Canary{}) {
+			t.Errorf("%s: %+v", other, got)
+		}
+	}
+}
+
+func TestCheckHeartbeat(t *testing.T) {
+	for d, ok := range map[time.Duration]bool{0: true, 30 * time.Second: true, 2 * time.Hour: true, 29 * time.Second: false, 2*time.Hour + time.Second: false, 30*time.Second + 1: false} {
+		if err := CheckHeartbeat(d); (err == nil) != ok {
+			t.Errorf("%s: %v", d, err)
+		}
+	}
+}
