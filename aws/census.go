@@ -18,7 +18,7 @@ func (c *Cloud) Machines(ctx context.Context, ids []string) ([]fleet.Machine, er
 	asked := slices.Sorted(slices.Values(ids))
 	var out []fleet.Machine
 	err := c.describeInstances(ctx, slices.Compact(asked), func(in *ec2types.Instance) {
-		m := fleet.Machine{ID: sdk.ToString(in.InstanceId), Cluster: clusterOf(instanceTags(in)), Launched: sdk.ToTime(in.LaunchTime)}
+		m := fleet.Machine{ID: sdk.ToString(in.InstanceId), Cluster: clusterOf(instanceTags(in)), Launched: sdk.ToTime(in.LaunchTime), Reservation: sdk.ToString(in.CapacityReservationId)}
 		if in.State != nil {
 			m.State = string(in.State.Name)
 		}

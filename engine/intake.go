@@ -42,6 +42,10 @@ func (w *Watch) store(ctx context.Context, ms []fleet.Message) error {
 	var done []fleet.Message
 	var troubles []error
 	for i := range batch {
+		if err := w.spell(ctx, s, &batch[i]); err != nil {
+			troubles = append(troubles, fmt.Errorf("message %s: %w", batch[i].ID, err))
+			continue
+		}
 		finished, err := w.file(ctx, s, &batch[i])
 		if err != nil {
 			troubles = append(troubles, fmt.Errorf("message %s: %w", batch[i].ID, err))
@@ -89,6 +93,48 @@ func (w *Watch) read(ctx context.Context, batch []letter) (*fleet.Snapshot, erro
 	with := *s
 	with.Machines = append(slices.Clone(s.Machines), found...)
 	return &with, nil
+}
+
+// spell puts the instances in for a notice that names a reservation of capacity only.
+func (w *Watch) spell(ctx context.Context, s *fleet.Snapshot, l *letter) error {
+	var out []fleet.Notice
+	for _, n := range l.notices {
+		if n.Kind != fleet.CapacityBlock || n.Instance != "" || w.Census == nil {
+			out = append(out, n)
+			continue
+		}
+		found, err := w.Census.Machines(ctx, instances(s))
+		if err != nil {
+			return fmt.Errorf("ask EC2 which instances run in %s: %w", n.Origin, err)
+		}
+		for _, m := range found {
+			if m.Reservation == n.Origin && n.Origin != "" {
+				one := n
+				one.Instance = m.ID
+				out = append(out, one)
+			}
+		}
+	}
+	l.notices = out
+	return nil
+}
+
+// instances lists the instances of this cluster.
+func instances(s *fleet.Snapshot) []string {
+	var out []string
+	for i := range s.Groups {
+		if g := &s.Groups[i]; s.Owns(g) {
+			for _, in := range g.Instances {
+				out = append(out, in.ID)
+			}
+		}
+	}
+	for i := range s.Nodes {
+		if id := s.Nodes[i].Instance; id != "" && !slices.Contains(out, id) {
+			out = append(out, id)
+		}
+	}
+	return out
 }
 
 // census asks EC2; an instance that it does not know is gone.

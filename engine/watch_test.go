@@ -273,3 +273,21 @@ func TestAProcessWhoseOwnNodeGoesStepsAside(t *testing.T) {
 		}
 	})
 }
+
+func TestABlockOfCapacityIsItsInstances(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice()
+		o.known = []fleet.Machine{{ID: "i-00000000", Reservation: "cr-1"}, {ID: "i-00000001", Reservation: "cr-2"}}
+		w := o.controller().Begin()
+		w.Parse = func(string) ([]fleet.Notice, error) {
+			return []fleet.Notice{{Kind: fleet.CapacityBlock, ID: "capacity-block", Origin: "cr-1", At: time.Now(), Deadline: time.Now().Add(10 * time.Minute)}}, nil
+		}
+		o.queue = []fleet.Message{{ID: "m"}}
+		if _, err := w.Tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Take(t.Context()); err != nil || len(o.cases) != 1 || o.cases["i-00000000"].Deadline.IsZero() || len(o.deleted) != 1 {
+			t.Error(err, o.cases, o.deleted)
+		}
+	})
+}

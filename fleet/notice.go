@@ -16,6 +16,7 @@ type Notice struct {
 	Token    string // of the wait; the instance's id does as well
 
 	// Origin and Destination are Auto Scaling's words (EC2, AutoScalingGroup, WarmPool): an instance on its way to the warm pool does not die.
+	// What a block of capacity that ends is called, Origin says too; a canary's cluster is its Destination.
 	Origin, Destination string
 
 	Effect   string    // what happens to the machine: terminate, stop, hibernate, reboot; for a state change the state
@@ -91,6 +92,8 @@ type Machine struct {
 	ID, State string
 	Cluster   string // of its tag kubernetes.io/cluster/NAME; "" when it has none
 	Launched  time.Time
+
+	Reservation string // of capacity, that it runs in; "" for none
 }
 
 // EC2's states of a machine that matter.
