@@ -28,6 +28,7 @@ const (
 	PreInService          = "PreInService"
 	InProgress            = "InProgress"
 	WaitingForELBDraining = "WaitingForELBConnectionDraining"
+	MidLifecycleAction    = "MidLifecycleAction"
 	Successful            = "Successful"
 	Failed                = "Failed"
 	Cancelled             = "Cancelled"
@@ -76,6 +77,15 @@ func (c *Cloud) progress(g *Group, id, status string, percent int) {
 		c.after(g.Cooldown, func() { g.cooling-- })
 	}
 	c.emit(Event{Kind: ActivityRecorded, Group: g.Name, Activity: as[n]})
+}
+
+// cancelActivity ends an activity that came to nothing, and says why.
+func (c *Cloud) cancelActivity(g *Group, id, why string) {
+	as := c.w.activities[g.Name]
+	if n := slices.IndexFunc(as, func(a Activity) bool { return a.ID == id }); n >= 0 {
+		as[n].StatusMessage = why
+		c.progress(g, id, Cancelled, 100)
+	}
 }
 
 // DescribeScalingActivities returns activities, newest first: those with one of the ids if there are any, of one group or, if the

@@ -33,9 +33,13 @@ type Cloud struct {
 	taken    map[string]int    // addresses that others have, by zone
 	quota    int               // vCPUs of standard types on demand
 
+	post post // queues, rules and topics
+
 	unmakeable *NodegroupIssue // why the next node group is not to be made
 
 	drainedByOthers bool
+	spotReason      string
+	losing          map[string]int // how many events of a kind are still to be lost
 }
 
 // world is all that AWS remembers. Pointers in it are owned by it; what leaves the package is a copy.
@@ -48,7 +52,9 @@ type world struct {
 	activities map[string][]Activity   // by group name, oldest first
 	clusters   map[string]*Cluster
 	nodegroups map[nodegroupID]*Nodegroup
-	releases   map[string]string // newest AMI release by Kubernetes version
+	releases   map[string]string       // newest AMI release by Kubernetes version
+	spots      map[string]*SpotRequest // by id
+	schedules  map[string]*schedule    // by the ARN of their Health event
 }
 
 // New returns an empty account with a network: one VPC, one subnet per zone.
@@ -60,12 +66,14 @@ func New(cfg Config) *Cloud {
 			groups: map[string]*Group{}, instances: map[string]*Instance{}, templates: map[string]*Template{},
 			configs: map[string]*LaunchConfiguration{}, targets: map[string]*TargetGroup{}, activities: map[string][]Activity{},
 			clusters: map[string]*Cluster{}, nodegroups: map[nodegroupID]*Nodegroup{}, releases: map[string]string{},
+			spots: map[string]*SpotRequest{}, schedules: map[string]*schedule{},
 		},
 		withheld: map[capacity]bool{}, taken: map[string]int{}, quota: usualQuota,
 		ids:     rand.New(rand.NewPCG(uint64(cfg.Seed), 1)),
 		dice:    rand.New(rand.NewPCG(uint64(cfg.Seed), 2)),
+		post:    newPost(cfg.Seed),
 		feeds:   map[int]*Feed{},
-		drought: map[capacity]bool{},
+		drought: map[capacity]bool{}, losing: map[string]int{},
 	}
 	c.seen = c.w
 	if cfg.Timing.ConsistencyLag > 0 {
@@ -79,6 +87,7 @@ func (c *Cloud) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
+	c.post.close()
 	for _, f := range c.feeds {
 		f.end()
 	}
@@ -122,9 +131,9 @@ func read[T any](c *Cloud, action string, f func(w *world) (T, error)) (T, error
 	return got, nil
 }
 
-// after runs f under the lock when d has passed. Whatever f captured may have changed or gone by then.
-func (c *Cloud) after(d time.Duration, f func()) {
-	c.clock.AfterFunc(d, func() {
+// after runs f under the lock when d has passed, unless it is stopped. Whatever f captured may have changed or gone by then.
+func (c *Cloud) after(d time.Duration, f func()) (stop func()) {
+	return c.clock.AfterFunc(d, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.closed {
@@ -157,8 +166,10 @@ func (c *Cloud) now() time.Time { return c.clock.Now().UTC() }
 // hexID returns an id as EC2 makes them: a prefix and 17 hex digits of which the first is 0.
 func (c *Cloud) hexID(prefix string) string { return fmt.Sprintf("%s-0%016x", prefix, c.ids.Uint64()) }
 
-func (c *Cloud) uuid() string {
-	a, b := c.ids.Uint64(), c.ids.Uint64()
+func (c *Cloud) uuid() string { return uuid(c.ids) }
+
+func uuid(ids *rand.Rand) string {
+	a, b := ids.Uint64(), ids.Uint64()
 	return fmt.Sprintf("%08x-%04x-4%03x-8%03x-%012x", a>>32, a>>16&0xffff, a&0xfff, b>>52, b&0xffffffffffff)
 }
 
@@ -172,6 +183,7 @@ func (w *world) clone() *world {
 		templates: cloneMap(w.templates, (*Template).clone), targets: cloneMap(w.targets, (*TargetGroup).clone),
 		configs:  maps.Clone(w.configs), // never changed once made
 		clusters: cloneMap(w.clusters, func(k *Cluster) Cluster { return *k }), nodegroups: cloneMap(w.nodegroups, (*Nodegroup).clone), releases: maps.Clone(w.releases),
+		spots: cloneMap(w.spots, func(r *SpotRequest) SpotRequest { return *r }), schedules: cloneMap(w.schedules, (*schedule).clone),
 	}
 	n.activities = map[string][]Activity{}
 	for name, as := range w.activities {

@@ -29,6 +29,7 @@ type Timing struct {
 	RegistrationDelay   time.Duration // target initial to healthy; default 10 s
 	DeregistrationDelay time.Duration // attribute of a new target group, whole seconds; default 300 s as in AWS
 	RetryTime           time.Duration // until a group tries again after a launch that went wrong; default 60 s
+	EventDelay          time.Duration // from an event to the targets of the rules it matches; default 0.5 s
 	ConsistencyLag      time.Duration // Describe calls show the world as it was so long ago; default none
 }
 
@@ -66,6 +67,7 @@ func (t Timing) withDefaults() Timing {
 		{&t.RegistrationDelay, 10 * time.Second},
 		{&t.DeregistrationDelay, 300 * time.Second},
 		{&t.RetryTime, time.Minute},
+		{&t.EventDelay, 500 * time.Millisecond},
 		{&t.ConsistencyLag, 0},
 	} {
 		switch {

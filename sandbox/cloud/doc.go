@@ -1,5 +1,5 @@
-// Package cloud is the simulated AWS: Auto Scaling, EC2, EKS managed node groups, load balancer targets, quotas and caller identity as
-// one state machine on an injected clock.
+// Package cloud is the simulated AWS: Auto Scaling, EC2, EKS managed node groups, load balancer targets, quotas, caller identity,
+// and the queues, rules and topics of SQS, EventBridge and SNS as one state machine on an injected clock.
 //
 // A [Cloud] has one method per API action, with plain parameters and AWS's own error codes, so that an in-memory front can call
 // it straight from Go and package wire can put it behind HTTP. Time passes only by the [Clock]: on a [VirtualClock] a story of an
@@ -9,6 +9,9 @@
 // Of a Kubernetes cluster it knows the version and nothing else. What EKS would do to nodes and pods it asks of others by events
 // (NodeCordon, NodeDrain, NodeChanged), and [Cloud.ReportNodeDrained] is their answer.
 //
-// What it does not model it does not pretend: there are no lifecycle hooks, no warm pools, no scaling policies, no
-// listeners (every target group counts as used by a load balancer), and a type of instance has no price.
+// Whatever takes a machine away is here, too: lifecycle hooks with their waits, spot interruptions ([Cloud.InterruptSpot]), scheduled events
+// ([Cloud.ScheduleEvent]), rebalances of zones ([Cloud.RebalanceZones]), warm pools; and AWS says so by events, as far as [Cloud.LoseEvents] lets it.
+//
+// What it does not model it does not pretend: there are no scaling policies, no listeners (every target group counts as used by a load balancer), and
+// a type of instance has no price. On a [RealClock] that runs faster, what AWS announces comes sooner than it says, since time stamps stay real.
 package cloud

@@ -12,8 +12,10 @@ const (
 	InstanceLaunched   EventKind = "InstanceLaunched"   // EC2 state pending
 	InstanceRunning    EventKind = "InstanceRunning"    // EC2 state running; the operating system starts
 	InstanceBooted     EventKind = "InstanceBooted"     // the operating system is ready
-	InstanceStopping   EventKind = "InstanceStopping"   // shutting-down: the machine must die now
+	InstanceStopping   EventKind = "InstanceStopping"   // shutting-down, stopping, or a reboot: the machine must die now
 	InstanceTerminated EventKind = "InstanceTerminated" // EC2 state terminated
+	InstanceStopped    EventKind = "InstanceStopped"    // EC2 state stopped: it can be started again
+	InstanceStarted    EventKind = "InstanceStarted"    // a stopped instance is pending again; InstanceRunning and InstanceBooted follow
 	TargetRegistered   EventKind = "TargetRegistered"
 	TargetHealth       EventKind = "TargetHealth" // a target became healthy, unhealthy or unused
 	TargetDraining     EventKind = "TargetDraining"

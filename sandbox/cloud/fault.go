@@ -63,6 +63,10 @@ func (f *faults) strike(action string, after bool) error {
 			return &Error{"RequestLimitExceeded", "Request limit exceeded.", 503}
 		case service == "eks" || service == "ssm" || service == "servicequotas":
 			return &Error{"ThrottlingException", "Rate exceeded", 429}
+		case service == "events":
+			return &Error{"ThrottlingException", "Rate exceeded", 400}
+		case service == "sqs":
+			return &Error{"RequestThrottled", "Request is throttled.", 403}
 		}
 		return &Error{"Throttling", "Rate exceeded", 400}
 	}

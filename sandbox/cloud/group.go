@@ -26,6 +26,11 @@ type Group struct {
 	Created             time.Time
 	Status              string // empty, or "Delete in progress"
 	Members             []Member
+	Hooks               []Hook    // by name
+	Retain              bool      // an instance whose terminate hook was abandoned stays, until it is ended by id
+	CapacityRebalance   bool      // a spot instance at risk gets its replacement before it goes
+	Warm                *WarmPool // nil without one
+	Pool                []Member  // who is in the warm pool
 
 	awake   bool // a look at the group is due
 	why     string
@@ -77,6 +82,11 @@ func (g *Group) clone() Group {
 	n.TargetGroups = slices.Clone(g.TargetGroups)
 	n.Tags = slices.Clone(g.Tags)
 	n.Members = slices.Clone(g.Members)
+	n.Hooks = slices.Clone(g.Hooks)
+	n.Pool = slices.Clone(g.Pool)
+	if g.Warm != nil {
+		n.Warm = new(*g.Warm)
+	}
 	return n
 }
 
@@ -99,6 +109,8 @@ type GroupUpdate struct {
 	Cooldown            *time.Duration
 	TerminationPolicies []string
 	ProtectNew          *bool
+	Retain              *bool
+	CapacityRebalance   *bool
 }
 
 const defaultCooldown = 300 * time.Second // AWS's own
@@ -131,7 +143,10 @@ func (c *Cloud) CreateAutoScalingGroup(spec Group) error {
 			g.TerminationPolicies = []string{"Default"}
 		}
 		g.ARN = c.arn("autoscaling", "autoScalingGroup:"+c.uuid()+":autoScalingGroupName/"+g.Name)
-		g.Created, g.Status, g.Members, g.Suspended = c.now(), "", nil, nil
+		g.Created, g.Status, g.Members, g.Suspended, g.Warm, g.Pool = c.now(), "", nil, nil, nil, nil
+		if g.Hooks, err = c.completeHooks(&g); err != nil {
+			return err
+		}
 		if err := c.checkGroup(&g); err != nil {
 			return err
 		}
@@ -145,6 +160,9 @@ func (c *Cloud) CreateAutoScalingGroup(spec Group) error {
 		}
 		g.why = c.at("a user request created an AutoScalingGroup changing the desired capacity from 0 to %d.", g.Desired)
 		c.w.groups[g.Name] = &g
+		for _, h := range g.Hooks {
+			c.announceTest(&g, h)
+		}
 		c.changed(&g)
 		return nil
 	})
@@ -192,6 +210,8 @@ func (c *Cloud) UpdateAutoScalingGroup(name string, u GroupUpdate) error {
 		set(&n.HealthCheckGrace, u.HealthCheckGrace)
 		set(&n.Cooldown, u.Cooldown)
 		set(&n.ProtectNew, u.ProtectNew)
+		set(&n.Retain, u.Retain)
+		set(&n.CapacityRebalance, u.CapacityRebalance)
 		if u.Desired != nil {
 			n.Desired = *u.Desired
 		} else if n.Min <= n.Max {
@@ -230,14 +250,14 @@ func set[T any](to *T, from *T) {
 	}
 }
 
-// DeleteAutoScalingGroup removes a group; with force it first ends all its instances, without it the group must have none.
+// DeleteAutoScalingGroup removes a group; with force it first ends all its instances, hooks notwithstanding, without it the group must have none.
 func (c *Cloud) DeleteAutoScalingGroup(name string, force bool) error {
 	return c.write("autoscaling:DeleteAutoScalingGroup", func() error {
 		g, err := c.w.findGroup(name)
 		if err != nil {
 			return err
 		}
-		if len(g.Members) > 0 && !force {
+		if len(g.everyone()) > 0 && !force {
 			return refuse("ResourceInUse", "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group.")
 		}
 		g.Status, g.Min, g.Desired = "Delete in progress", 0, 0

@@ -18,11 +18,13 @@ const (
 	Running      InstanceState = "running"
 	ShuttingDown InstanceState = "shutting-down"
 	Terminated   InstanceState = "terminated"
+	Stopping     InstanceState = "stopping"
+	Stopped      InstanceState = "stopped"
 )
 
 // Code is the number EC2 gives with the state.
 func (s InstanceState) Code() int {
-	return map[InstanceState]int{Pending: 0, Running: 16, ShuttingDown: 32, Terminated: 48}[s]
+	return map[InstanceState]int{Pending: 0, Running: 16, ShuttingDown: 32, Terminated: 48, Stopping: 64, Stopped: 80}[s]
 }
 
 // Instance is a copy of what EC2 knows of one machine.
@@ -52,6 +54,12 @@ type Instance struct {
 	ReasonMessage       string
 	Transition          string // StateTransitionReason
 	Reservation         string
+	SpotRequest         string        // id of the request that a spot instance fulfils
+	Recommended         time.Time     // when EC2 recommended to replace it, a spot instance at risk; zero when it has not
+	Interruption        *Interruption // EC2 takes the spot instance back; never changed once made
+	CapacityReservation string        // id of the reservation that it runs in
+
+	life int // of how many it is: a timer of an earlier one means nothing
 }
 
 func (i *Instance) clone() Instance {
@@ -60,8 +68,11 @@ func (i *Instance) clone() Instance {
 	return n
 }
 
-// Gone tells whether the machine is off or going off.
-func (i *Instance) Gone() bool { return i.State == ShuttingDown || i.State == Terminated }
+// Gone tells whether the machine is off or going off, for good or not.
+func (i *Instance) Gone() bool { return i.State != Pending && i.State != Running }
+
+// ended tells whether it is off or going off for good.
+func (i *Instance) ended() bool { return i.State == ShuttingDown || i.State == Terminated }
 
 // launch starts the life of an instance; the caller has filled in what it is made from.
 func (c *Cloud) launch(i Instance) *Instance {
@@ -72,28 +83,38 @@ func (c *Cloud) launch(i Instance) *Instance {
 	i.PrivateDNS = c.dnsName(i.PrivateIP)
 	i.Subnet, i.VPC = c.subnetOf(i.Zone), c.vpc()
 	i.LaunchTime = c.now().Truncate(time.Second)
-	i.State = Pending
 	if i.Tags == nil {
 		i.Tags = map[string]string{}
 	}
 	c.w.instances[i.ID] = &i
+	if i.Spot {
+		c.fulfil(&i)
+	}
+	c.setState(&i, Pending)
 	c.emit(Event{Kind: InstanceLaunched, Instance: i.clone()})
-	c.after(c.cfg.Timing.StartTime, func() { c.start(&i) })
+	c.comeUp(&i)
 	return &i
 }
 
-func (c *Cloud) start(i *Instance) {
-	if i.State != Pending {
-		return
-	}
-	i.State = Running
-	c.emit(Event{Kind: InstanceRunning, Instance: i.clone()})
-	boot := c.cfg.Timing.BootTime
-	if j := c.cfg.Timing.BootJitter; j > 0 {
-		boot += time.Duration(c.dice.Int64N(int64(j)))
-	}
-	c.after(boot, func() {
-		if i.State != Running {
+// comeUp brings a pending machine up.
+func (c *Cloud) comeUp(i *Instance) {
+	life := i.life
+	c.after(c.cfg.Timing.StartTime, func() {
+		if i.State != Pending || i.life != life {
+			return
+		}
+		c.setState(i, Running)
+		c.emit(Event{Kind: InstanceRunning, Instance: i.clone()})
+		c.boot(i)
+		c.memberRunning(i.ID)
+	})
+}
+
+// boot brings the operating system of a running machine up.
+func (c *Cloud) boot(i *Instance) {
+	life := i.life
+	c.after(c.cfg.Timing.BootTime+c.jitter(), func() {
+		if i.State != Running || i.life != life {
 			return
 		}
 		i.Booted = true
@@ -101,27 +122,49 @@ func (c *Cloud) start(i *Instance) {
 		c.targetBooted(i.ID)
 		c.memberBooted(i.ID)
 	})
-	c.memberRunning(i.ID)
 }
 
-// stop ends an instance; one that is ending already stays as it is.
-func (c *Cloud) stop(i *Instance) {
-	if i.Gone() {
+func (c *Cloud) jitter() time.Duration {
+	if j := c.cfg.Timing.BootJitter; j > 0 {
+		return time.Duration(c.dice.Int64N(int64(j)))
+	}
+	return 0
+}
+
+// reason is why a machine goes off, in EC2's words.
+type reason struct{ code, words, transition string }
+
+var byUser = reason{"Client.UserInitiatedShutdown", "User initiated shutdown", "User initiated"}
+
+// explain writes on a machine why it goes off.
+func (c *Cloud) explain(i *Instance, why reason) {
+	i.ReasonCode, i.ReasonMessage = why.code, why.code+": "+why.words
+	i.Transition = why.transition + " (" + c.now().Format("2006-01-02 15:04:05") + " GMT)"
+}
+
+// end ends an instance for good; one that is ending already stays as it is.
+func (c *Cloud) end(i *Instance, why reason) {
+	if i.ended() {
 		return
 	}
-	i.State = ShuttingDown
-	i.ReasonCode = "Client.UserInitiatedShutdown"
-	i.ReasonMessage = "Client.UserInitiatedShutdown: User initiated shutdown"
-	i.Transition = "User initiated (" + c.now().Format("2006-01-02 15:04:05") + " GMT)"
-	c.emit(Event{Kind: InstanceStopping, Instance: i.clone()})
+	off := i.Gone()
+	i.life++
+	i.Booted = i.Booted && !off
+	c.explain(i, why)
+	c.setState(i, ShuttingDown)
+	if !off {
+		c.emit(Event{Kind: InstanceStopping, Instance: i.clone()})
+	}
 	c.targetGone(i.ID)
 	c.memberStopping(i)
 	c.after(c.cfg.Timing.ShutdownTime, func() {
-		i.State = Terminated
+		c.setState(i, Terminated)
+		c.closeSpot(i, why)
 		c.emit(Event{Kind: InstanceTerminated, Instance: i.clone()})
 		c.memberStopped(i)
 		c.after(c.cfg.Timing.RetainTime, func() {
 			delete(c.w.instances, i.ID)
+			delete(c.w.spots, i.SpotRequest)
 			c.targetForgotten(i.ID)
 		})
 	})
@@ -250,7 +293,7 @@ func (c *Cloud) TerminateInstances(ids []string) (out []StateChange, err error) 
 		}
 		for _, i := range found {
 			before := i.State
-			c.stop(i)
+			c.end(i, byUser)
 			out = append(out, StateChange{i.ID, before, i.State})
 		}
 		return nil

@@ -242,6 +242,7 @@ func (c *Cloud) makeScaling(n *Nodegroup, data TemplateData) error {
 		Zones: zones, Subnets: slices.Clone(n.Subnets), Source: n.source(1), HealthCheckType: "EC2", HealthCheckGrace: 15 * time.Second, Cooldown: defaultCooldown,
 		TerminationPolicies: []string{"AllocationStrategy", "OldestLaunchTemplate", "OldestInstance"}, Created: c.now(),
 	}
+	g.Hooks, g.CapacityRebalance = []Hook{c.eksHookOf(n)}, n.CapacityType == "SPOT"
 	for _, key := range slices.Sorted(maps.Keys(n.systemTags())) {
 		g.Tags = append(g.Tags, GroupTag{n.Scaling, key, n.systemTags()[key], true})
 	}

@@ -250,6 +250,15 @@ func (c *Cloud) targetGone(instance string) {
 	})
 }
 
+// targetReturned has the targets of a stopped machine that starts again wait for it.
+func (c *Cloud) targetReturned(instance string) {
+	c.eachTarget(instance, func(g *TargetGroup, t *Target) {
+		if t.State == StateUnused {
+			c.setTarget(g, t, StateInitial, "Elb.RegistrationInProgress", "", TargetHealth)
+		}
+	})
+}
+
 func (c *Cloud) targetForgotten(instance string) {
 	c.eachTarget(instance, c.remove)
 }

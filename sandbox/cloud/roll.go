@@ -185,7 +185,7 @@ func (c *Cloud) pickNodes(n *Nodegroup, g *Group) {
 	for free := r.atOnce - (g.Desired - staying); free > 0; free-- {
 		var from []string
 		for _, m := range g.Members {
-			if _, picked := r.leaving[m.InstanceID]; r.old(m) && !picked && m.State != Terminating {
+			if _, picked := r.leaving[m.InstanceID]; r.old(m) && !picked && !m.Leaving() {
 				from = append(from, m.InstanceID)
 			}
 		}
@@ -233,7 +233,7 @@ func (c *Cloud) drained(n *Nodegroup, id string) {
 		if n.roll != r || r.phase != upgrade || g == nil {
 			return
 		}
-		if m := g.member(id); m != nil && m.State != Terminating {
+		if m := g.member(id); m != nil && !m.Leaving() {
 			g.replace++
 			c.takeOut(g, id, c.at("instance %s was taken out of service in response to a user request.", id))
 		}
@@ -271,7 +271,7 @@ func (c *Cloud) failRoll(n *Nodegroup, g *Group, why NodegroupIssue) {
 	for _, id := range g.ids() {
 		m := g.member(id)
 		switch {
-		case r.old(*m) && m.State != Terminating:
+		case r.old(*m) && !m.Leaving():
 			c.tellNode(NodeUncordon, id)
 		case !r.old(*m) && m.counts() && g.Desired > r.desired:
 			g.Desired--
@@ -369,14 +369,14 @@ func (c *Cloud) DescribeUpdate(cluster, name, id string) (NodegroupUpdate, error
 }
 
 // SetDrainedByOthers says who drains the nodes that EKS's own roll picks. The cloud knows no pods: by default every node counts as drained at
-// once; switched on, a node that got NodeDrain waits for ReportNodeDrained.
+// once; switched on, a node that got NodeDrain waits for ReportNodeDrained, and so does one that Auto Scaling takes away: EKS's hook holds it.
 func (c *Cloud) SetDrainedByOthers(on bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.drainedByOthers = on
 }
 
-// ReportNodeDrained says that the pods of a node that EKS's roll picked are gone. For any other node it changes nothing.
+// ReportNodeDrained says that the pods of a node that EKS's roll picked, or that its hook holds, are gone. For any other node it changes nothing.
 func (c *Cloud) ReportNodeDrained(instance string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -385,12 +385,57 @@ func (c *Cloud) ReportNodeDrained(instance string) {
 		return
 	}
 	n := c.w.nodegroupOf(g.Name)
-	if n == nil || n.roll == nil {
+	if n == nil {
 		return
 	}
-	if done, picked := n.roll.leaving[instance]; picked && !done {
-		c.drained(n, instance)
-		c.commit()
+	c.letGo(g, instance)
+	if n.roll != nil {
+		if done, picked := n.roll.leaving[instance]; picked && !done {
+			c.drained(n, instance)
+		}
+	}
+	c.commit()
+}
+
+// eksHook is the name of the hook by which EKS holds a node that Auto Scaling takes away, while it drains it.
+const eksHook = "Terminate-LC-Hook"
+
+// eksHookOf is that hook.
+func (c *Cloud) eksHookOf(n *Nodegroup) Hook {
+	return Hook{
+		Name: eksHook, Group: n.Scaling, Transition: HookTerminating, Heartbeat: 30 * time.Minute, DefaultResult: ResultContinue,
+		Target: c.arn("sns", "eks-asg-lifecycle-hook-topic"), Role: "arn:aws:iam::" + c.cfg.Account + ":role/aws-service-role/eks-nodegroup.amazonaws.com/AWSServiceRoleForAmazonEKSNodegroup",
+	}
+}
+
+// answeredByEKS tells whether a hook is EKS's and has nothing to wait for: a roll drains what it means to drain before it ends it, nobody plays
+// the drain, or the machine is off.
+func (c *Cloud) answeredByEKS(g *Group, h Hook, id string) bool {
+	n := c.w.nodegroupOf(g.Name)
+	if n == nil || h.Name != eksHook {
+		return false
+	}
+	i, ok := c.w.instances[id]
+	return n.roll != nil || !c.drainedByOthers || !ok || i.Gone()
+}
+
+// drainForEKS has EKS drain a node that its hook holds, for as long as EKS has patience.
+func (c *Cloud) drainForEKS(g *Group, h Hook, id string) {
+	if h.Name != eksHook || c.w.nodegroupOf(g.Name) == nil {
+		return
+	}
+	c.tellNode(NodeDrain, id)
+	c.after(drainLimit, func() { c.letGo(g, id) })
+}
+
+// letGo answers EKS's hook.
+func (c *Cloud) letGo(g *Group, id string) {
+	m := g.member(id)
+	if m == nil {
+		return
+	}
+	if w := m.waitFor(eksHook, ""); w != nil {
+		c.answer(g, id, w.Token, ResultContinue, "")
 	}
 }
 

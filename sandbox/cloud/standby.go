@@ -102,6 +102,6 @@ func (c *Cloud) bringBack(g *Group, id, cause string) Activity {
 	a := c.record(g, Activity{Instance: id, Zone: m.Zone, Description: "Moving EC2 instance out of Standby: " + id, Cause: cause, Status: PreInService, Progress: 30})
 	m.State, m.moving, m.graceOver = LifecyclePending, a.ID, false
 	c.changed(g)
-	c.after(c.cfg.Timing.ReactionTime, func() { c.memberRunning(id) })
+	c.after(c.cfg.Timing.ReactionTime, func() { c.serve(id) })
 	return a
 }

@@ -196,6 +196,25 @@ func (c *Cloud) launchMember(g *Group, zones []string, cause string) bool {
 }
 
 func (c *Cloud) launchFrom(g *Group, r recipe, zone, cause string) {
+	i := c.launchAs(g, r, zone)
+	a := c.record(g, Activity{
+		Instance: i.ID, Zone: zone, Description: "Launching a new EC2 instance: " + i.ID, Cause: cause, Status: PreInService, Progress: 30,
+	})
+	m := g.newMember(i, r)
+	m.moving = a.ID
+	g.Members = append(slices.Clip(g.Members), m)
+	c.emit(Event{Kind: GroupChanged, Group: g.Name})
+}
+
+func (g *Group) newMember(i *Instance, r recipe) Member {
+	return Member{
+		InstanceID: i.ID, Group: g.Name, Zone: i.Zone, Type: i.Type, Spot: i.Spot, State: LifecyclePending, Protected: g.ProtectNew,
+		Template: r.template, Configuration: r.configuration,
+	}
+}
+
+// launchAs launches a machine as the group's, with what the group gives to all of its own.
+func (c *Cloud) launchAs(g *Group, r recipe, zone string) *Instance {
 	tags := maps.Clone(r.data.Tags)
 	if tags == nil {
 		tags = map[string]string{}
@@ -214,16 +233,8 @@ func (c *Cloud) launchFrom(g *Group, r recipe, zone, cause string) {
 	if n := c.w.nodegroupOf(g.Name); n != nil {
 		labels, taints = n.nodeLabels(r.data.ImageID), slices.Clone(n.Taints)
 	}
-	i := c.launch(Instance{
+	return c.launch(Instance{
 		Labels: labels, Taints: taints, Group: g.Name, Zone: zone, Type: r.data.InstanceType, ImageID: r.data.ImageID, Spot: r.data.Spot, KeyName: r.data.KeyName,
 		UserData: r.data.UserData, LaunchTemplate: r.template, LaunchConfiguration: r.configuration, Tags: tags,
 	})
-	a := c.record(g, Activity{
-		Instance: i.ID, Zone: zone, Description: "Launching a new EC2 instance: " + i.ID, Cause: cause, Status: PreInService, Progress: 30,
-	})
-	g.Members = append(slices.Clip(g.Members), Member{
-		InstanceID: i.ID, Group: g.Name, Zone: zone, Type: i.Type, Spot: i.Spot, State: LifecyclePending, Protected: g.ProtectNew,
-		Template: r.template, Configuration: r.configuration, moving: a.ID,
-	})
-	c.emit(Event{Kind: GroupChanged, Group: g.Name})
 }

@@ -28,7 +28,8 @@ func (c *Cloud) tend(g *Group) {
 	}
 	c.checkHealth(g)
 	c.replaceUnhealthy(g)
-	have, serving := g.count(LifecyclePending, InService), g.count(InService)
+	serving := g.count(InService)
+	have := serving + g.count(starting...)
 	if serving <= g.Desired {
 		g.refused = false
 	}
@@ -40,17 +41,31 @@ func (c *Cloud) tend(g *Group) {
 		c.scaleIn(g, serving)
 	case have == g.Desired:
 		g.why, g.replace = "", 0
-		c.rebalance(g)
-	}
-}
-
-func (c *Cloud) dismantle(g *Group) {
-	for _, id := range g.ids() {
-		if g.member(id) != nil && g.member(id).State != Terminating {
-			c.takeOut(g, id, c.at("a user request force deleted AutoScalingGroup %s changing the desired capacity to 0.", g.Name))
+		g.spareAll()
+		if !c.replaceAtRisk(g) {
+			c.rebalance(g)
 		}
 	}
-	if len(g.Members) == 0 && c.w.groups[g.Name] == g {
+	c.tendPool(g)
+}
+
+// dismantle ends whatever a group that is being deleted still has, its lifecycle actions with it.
+func (c *Cloud) dismantle(g *Group) {
+	cause := c.at("a user request force deleted AutoScalingGroup %s changing the desired capacity to 0.", g.Name)
+	for _, id := range g.ids() {
+		switch m := g.member(id); {
+		case m == nil || m.State == Terminating:
+		case m.Leaving():
+			m.dropWaits(everyWait)
+			c.switchOff(g, id)
+		default:
+			c.takeOut(g, id, cause)
+		}
+	}
+	for _, id := range idsOf(g.Pool) {
+		c.dropWarm(g, id, cause)
+	}
+	if len(g.everyone()) == 0 && c.w.groups[g.Name] == g {
 		delete(c.w.groups, g.Name)
 		delete(c.w.activities, g.Name)
 		c.emit(Event{Kind: GroupChanged, Group: g.Name})
@@ -107,7 +122,7 @@ func (c *Cloud) scaleOut(g *Group, have int) {
 		if g.replace > 0 {
 			cause = c.at("an instance was launched in response to an unhealthy instance needing to be replaced.")
 		}
-		if !c.launchMember(g, g.emptiestFirst(), cause) {
+		if !c.takeFromPool(g, cause) && !c.launchMember(g, g.emptiestFirst(), cause) {
 			return
 		}
 		g.replace = max(0, g.replace-1)
@@ -131,14 +146,14 @@ func (c *Cloud) scaleIn(g *Group, serving int) {
 			g.refused = true
 			return
 		}
-		c.takeOut(g, m.InstanceID, because(g.why, change, c.at("instance %s was selected for termination.", m.InstanceID)))
+		c.retire(g, m.InstanceID, because(m.doomed, g.why, change, c.at("instance %s was selected for termination.", m.InstanceID)))
 	}
 }
 
 // rebalance launches in zones that have too few instances, at most a tenth over the maximum or one; the surplus then makes
 // scaleIn take out as many in the crowded zones. It waits for earlier launches, and leaves alone what scaleIn could not take out.
 func (c *Cloud) rebalance(g *Group) {
-	if g.suspended(AZRebalance) || g.suspended(Launch) || g.count(LifecyclePending) > 0 {
+	if g.suspended(AZRebalance) || g.suspended(Launch) || g.count(starting...) > 0 {
 		return
 	}
 	count, movable := map[string]int{}, map[string]int{}
@@ -150,7 +165,7 @@ func (c *Cloud) rebalance(g *Group) {
 			}
 		}
 	}
-	room := g.Max + max(1, g.Max/10) - g.count(InService)
+	room := g.spare()
 	var into []string
 	for ; room > 0; room-- {
 		from, to := g.crowdedZone(count, movable), c.lackingZone(g, count)
@@ -166,13 +181,30 @@ func (c *Cloud) rebalance(g *Group) {
 		return
 	}
 	zones := slices.Compact(slices.Sorted(slices.Values(into)))
-	g.why = c.at("instances were launched to balance instances in zones %s with other zones resulting in more than desired number of instances in the group.",
-		strings.Join(zones, " "))
+	g.why = c.balancing(zones)
 	for _, zone := range into {
 		if !c.launchMember(g, []string{zone}, g.why) {
 			return
 		}
 	}
+}
+
+// spareAll takes back who was the next to go: the replacement did not come.
+func (g *Group) spareAll() {
+	for n := range g.Members {
+		g.Members[n].doomed = ""
+	}
+}
+
+// balancing is the cause of what a rebalance does, in AWS's words.
+func (c *Cloud) balancing(zones []string) string {
+	return c.at("instances were launched to balance instances in zones %s with other zones resulting in more than desired number of instances in the group.",
+		strings.Join(zones, " "))
+}
+
+// spare is how many more instances a rebalance may launch: it may go over the maximum by a tenth, or one.
+func (g *Group) spare() int {
+	return g.Max + max(1, g.Max/10) - g.count(InService) - g.count(starting...)
 }
 
 // crowdedZone returns the zone with most instances of those where one may go; a zone that is no longer the group's comes first.

@@ -19,7 +19,7 @@ var policies = map[string]policy{
 }
 
 // victim chooses who goes at scale-in, nil if everybody is protected. The zone comes before any policy: AWS keeps zones balanced
-// first. What the policies leave open is decided by dice.
+// first. Somebody whose replacement has come goes before all others. What the policies leave open is decided by dice.
 func (c *Cloud) victim(g *Group) *Member {
 	count, movable := map[string]int{}, map[string]int{}
 	var from []Member
@@ -32,6 +32,9 @@ func (c *Cloud) victim(g *Group) *Member {
 			movable[m.Zone]++
 			from = append(from, m)
 		}
+	}
+	if n := slices.IndexFunc(g.Members, func(m Member) bool { return m.doomed != "" && m.State == InService }); n >= 0 {
+		return &g.Members[n]
 	}
 	if len(from) == 0 {
 		return nil

@@ -25,12 +25,13 @@ const sourceFields = `LaunchConfigurationName LaunchTemplate
 	MixedInstancesPolicy.InstancesDistribution.SpotAllocationStrategy`
 
 const groupFields = `AutoScalingGroupName MinSize MaxSize DesiredCapacity AvailabilityZones VPCZoneIdentifier HealthCheckType
-	HealthCheckGracePeriod DefaultCooldown TerminationPolicies NewInstancesProtectedFromScaleIn ` + sourceFields
+	HealthCheckGracePeriod DefaultCooldown TerminationPolicies NewInstancesProtectedFromScaleIn
+	CapacityRebalance InstanceLifecyclePolicy.RetentionTriggers.TerminateHookAbandon ` + sourceFields
 
 const paging = " MaxRecords NextToken"
 
-// The actions are in three tables, of the things they are about, so that each fits on a page.
-var autoscalingActions = merge(groupActions, memberActions, sourceActions)
+// The actions are in tables, of the things they are about, so that each fits on a page.
+var autoscalingActions = merge(groupActions, memberActions, sourceActions, hookActions, poolActions)
 
 func merge(tables ...map[string]action) map[string]action {
 	all := map[string]action{}
@@ -43,7 +44,7 @@ func merge(tables ...map[string]action) map[string]action {
 }
 
 var groupActions = map[string]action{
-	"CreateAutoScalingGroup": on(groupFields+" Tags TargetGroupARNs", createGroup),
+	"CreateAutoScalingGroup": on(groupFields+" Tags TargetGroupARNs LifecycleHookSpecificationList", createGroup),
 	"UpdateAutoScalingGroup": on(groupFields, updateGroup),
 	"DeleteAutoScalingGroup": on("AutoScalingGroupName ForceDelete",
 		func(c *cloud.Cloud, in *as.DeleteAutoScalingGroupInput) (*as.DeleteAutoScalingGroupOutput, error) {
@@ -184,6 +185,7 @@ func createGroup(c *cloud.Cloud, in *as.CreateAutoScalingGroupInput) (*as.Create
 		HealthCheckType: aws.ToString(in.HealthCheckType), HealthCheckGrace: seconds(in.HealthCheckGracePeriod), Cooldown: seconds(in.DefaultCooldown),
 		TerminationPolicies: in.TerminationPolicies, ProtectNew: aws.ToBool(in.NewInstancesProtectedFromScaleIn),
 		TargetGroups: in.TargetGroupARNs, Tags: list(in.Tags, readGroupTag),
+		Hooks: list(in.LifecycleHookSpecificationList, readHookOf), Retain: readRetention(in.InstanceLifecyclePolicy), CapacityRebalance: aws.ToBool(in.CapacityRebalance),
 	}
 	if in.DesiredCapacity != nil {
 		g.Desired = int(*in.DesiredCapacity)
@@ -196,6 +198,10 @@ func updateGroup(c *cloud.Cloud, in *as.UpdateAutoScalingGroupInput) (*as.Update
 		Min: integer(in.MinSize), Max: integer(in.MaxSize), Desired: integer(in.DesiredCapacity),
 		Zones: in.AvailabilityZones, Subnets: readSubnets(in.VPCZoneIdentifier), HealthCheckType: in.HealthCheckType,
 		TerminationPolicies: in.TerminationPolicies, ProtectNew: in.NewInstancesProtectedFromScaleIn,
+		CapacityRebalance: in.CapacityRebalance,
+	}
+	if in.InstanceLifecyclePolicy != nil {
+		u.Retain = new(readRetention(in.InstanceLifecyclePolicy))
 	}
 	if in.HealthCheckGracePeriod != nil {
 		u.HealthCheckGrace = new(seconds(in.HealthCheckGracePeriod))
@@ -241,11 +247,15 @@ func showGroup(g cloud.Group) types.AutoScalingGroup {
 		MinSize: i32(g.Min), MaxSize: i32(g.Max), DesiredCapacity: i32(g.Desired), DefaultCooldown: i32(int(g.Cooldown / time.Second)),
 		AvailabilityZones: g.Zones, VPCZoneIdentifier: optional(strings.Join(g.Subnets, ",")),
 		HealthCheckType: &g.HealthCheckType, HealthCheckGracePeriod: i32(int(g.HealthCheckGrace / time.Second)),
-		TerminationPolicies: g.TerminationPolicies, NewInstancesProtectedFromScaleIn: &g.ProtectNew, CapacityRebalance: new(false),
+		TerminationPolicies: g.TerminationPolicies, NewInstancesProtectedFromScaleIn: &g.ProtectNew, CapacityRebalance: &g.CapacityRebalance,
+		InstanceLifecyclePolicy: showRetention(g.Retain), WarmPoolConfiguration: showPool(g.Warm),
 		TargetGroupARNs: orEmpty(g.TargetGroups), LoadBalancerNames: []string{}, Tags: orEmpty(list(g.Tags, showGroupTag)), Instances: orEmpty(list(g.Members, showMember)),
 		SuspendedProcesses: orEmpty(list(g.Suspended, func(s cloud.SuspendedProcess) types.SuspendedProcess {
 			return types.SuspendedProcess{ProcessName: &s.Name, SuspensionReason: &s.Reason}
 		})),
+	}
+	if g.Warm != nil {
+		out.WarmPoolSize = i32(len(g.Pool))
 	}
 	switch {
 	case g.Source.Mixed != nil:

@@ -130,7 +130,7 @@ func TestAWSCommandLineShowsRefusals(t *testing.T) {
 	}{
 		{[]string{"autoscaling", "describe-policies"}, "(NotSimulated) when calling the DescribePolicies operation: the drover sandbox does not simulate DescribePolicies of autoscaling"},
 		{[]string{"ec2", "describe-volumes"}, "(NotSimulated) when calling the DescribeVolumes operation: the drover sandbox does not simulate DescribeVolumes of ec2"},
-		{[]string{"sqs", "list-queues"}, "NotSimulated"},
+		{[]string{"dynamodb", "list-tables"}, "NotSimulated"},
 		{[]string{"autoscaling", "set-desired-capacity", "--auto-scaling-group-name", "none", "--desired-capacity", "1"}, "(ValidationError)"},
 	} {
 		_, errs, err := r.awsCLI(c.args...)

@@ -69,8 +69,9 @@ func decode(form url.Values, fresh func() any, d dialect) (in any, set []string,
 }
 
 var (
-	timeType = reflect.TypeFor[time.Time]()
-	byteType = reflect.TypeFor[[]byte]()
+	timeType  = reflect.TypeFor[time.Time]()
+	byteType  = reflect.TypeFor[[]byte]()
+	textsType = reflect.TypeFor[map[string]string]()
 )
 
 func (d *decoder) fill(v reflect.Value, n *node, path string) error {
@@ -84,6 +85,8 @@ func (d *decoder) fill(v reflect.Value, n *node, path string) error {
 		return d.fields(v, n, path)
 	case v.Kind() == reflect.Slice:
 		return d.list(v, n, path)
+	case v.Type() == textsType && d.dialect == query:
+		return d.dictionary(v, n, path)
 	case v.Kind() == reflect.String, v.Kind() == reflect.Bool, v.CanInt(), v.CanFloat():
 		return d.scalar(v, n, path)
 	}
@@ -158,6 +161,25 @@ func (d *decoder) list(v reflect.Value, n *node, path string) error {
 		}
 	}
 	v.Set(out)
+	return nil
+}
+
+// dictionary reads a map of texts, of the form X.entry.N.key and X.entry.N.value.
+func (d *decoder) dictionary(v reflect.Value, n *node, path string) error {
+	d.set = append(d.set, path)
+	texts := map[string]string{}
+	entries := n.kids["entry"]
+	if entries == nil || len(n.kids) > 1 || n.set || entries.set {
+		return d.bad(path, firstKey(n), "a map of the form "+path+".entry.N.key and .value")
+	}
+	for number, entry := range entries.kids {
+		key, value := entry.kids["key"], entry.kids["value"]
+		if key == nil || value == nil || len(entry.kids) > 2 || len(key.kids) > 0 || len(value.kids) > 0 {
+			return d.bad(path, number, "a key and a value")
+		}
+		texts[key.value] = value.value
+	}
+	v.Set(reflect.ValueOf(texts))
 	return nil
 }
 

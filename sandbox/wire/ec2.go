@@ -10,7 +10,7 @@ import (
 	"drover.dev/sandbox/cloud"
 )
 
-var ec2Actions = merge(instanceActions, templateActions, typeActions)
+var ec2Actions = merge(instanceActions, powerActions, templateActions, typeActions)
 
 const ec2Paging = " MaxResults NextToken"
 
@@ -32,9 +32,7 @@ var instanceActions = map[string]action{
 	"TerminateInstances": on("InstanceIds",
 		func(c *cloud.Cloud, in *ec2.TerminateInstancesInput) (*ec2.TerminateInstancesOutput, error) {
 			changes, err := c.TerminateInstances(in.InstanceIds)
-			return &ec2.TerminateInstancesOutput{TerminatingInstances: list(changes, func(s cloud.StateChange) types.InstanceStateChange {
-				return types.InstanceStateChange{InstanceId: &s.ID, PreviousState: showState(s.Before), CurrentState: showState(s.After)}
-			})}, err
+			return &ec2.TerminateInstancesOutput{TerminatingInstances: list(changes, showChange)}, err
 		}),
 	"CreateTags": on("Resources Tags",
 		func(c *cloud.Cloud, in *ec2.CreateTagsInput) (*ec2.CreateTagsOutput, error) {
@@ -112,6 +110,7 @@ func showInstance(i cloud.Instance) types.Instance {
 		InstanceId: &i.ID, ImageId: &i.ImageID, InstanceType: types.InstanceType(i.Type), LaunchTime: &i.LaunchTime, State: showState(i.State),
 		Placement: &types.Placement{AvailabilityZone: &i.Zone, Tenancy: types.TenancyDefault}, Architecture: types.ArchitectureValuesX8664,
 		KeyName: optional(i.KeyName), StateTransitionReason: &i.Transition, Tags: showTags(i.Tags),
+		SpotInstanceRequestId: optional(i.SpotRequest), CapacityReservationId: optional(i.CapacityReservation),
 	}
 	if i.Spot {
 		out.InstanceLifecycle = types.InstanceLifecycleTypeSpot

@@ -19,6 +19,7 @@ type answer struct {
 	id      string // of the request
 	service *service
 	dialect dialect
+	kind    string // of the request's body, if it is JSON
 	action  string
 }
 
@@ -56,9 +57,16 @@ func (a *answer) fail(err error) string {
 		known = &cloud.Error{Code: "InternalFailure", Message: err.Error(), Status: 500}
 	}
 	e := &encoder{dialect: a.dialect}
+	fault := "Sender"
+	if known.Status >= 500 {
+		fault = "Receiver"
+	}
 	switch a.dialect {
 	case json1, restjson:
 		a.w.Header().Set("x-amzn-ErrorType", known.Code)
+		if a.service != nil && a.service.name == "sqs" {
+			a.w.Header().Set("x-amzn-query-error", queryCode(known.Code)+";"+fault)
+		}
 		// Services do not agree on how to write "message".
 		a.writeJSON(known.Status, map[string]string{"__type": known.Code, "message": known.Message, "Message": known.Message})
 		return known.Code
@@ -143,7 +151,7 @@ func (e *encoder) value(name string, v reflect.Value) {
 		if !v.IsNil() {
 			e.present(name, v.Elem())
 		}
-	case v.Kind() == reflect.Slice && v.IsNil(), v.Kind() == reflect.String && v.Len() == 0:
+	case (v.Kind() == reflect.Slice || v.Kind() == reflect.Map) && v.IsNil(), v.Kind() == reflect.String && v.Len() == 0:
 	default:
 		e.present(name, v)
 	}
@@ -167,6 +175,16 @@ func (e *encoder) present(name string, v reflect.Value) {
 		e.open(name, "")
 		for i := range v.Len() {
 			e.present(item, v.Index(i))
+		}
+		e.close(name)
+	case v.Type() == textsType:
+		e.open(name, "")
+		texts := v.Interface().(map[string]string)
+		for _, k := range sortedKeys(texts) {
+			e.open("entry", "")
+			e.text("key", k)
+			e.text("value", texts[k])
+			e.close("entry")
 		}
 		e.close(name)
 	case v.Kind() == reflect.String, v.Kind() == reflect.Bool, v.CanInt(), v.CanFloat():

@@ -31,15 +31,24 @@ type Call struct {
 const maxBody = 1 << 20
 
 // Handler serves all services of c under one URL, whatever the path.
-func Handler(c *cloud.Cloud, opt Options) http.Handler { return &front{cloud: c, opt: opt} }
+// Below /imds/INSTANCE-ID it is that instance's metadata service.
+func Handler(c *cloud.Cloud, opt Options) http.Handler {
+	return &front{cloud: c, opt: opt, metadata: &metadata{cloud: c, tokens: map[string]token{}}}
+}
 
 type front struct {
 	cloud *cloud.Cloud
 	opt   Options
 	count atomic.Int64 // makes request ids
+
+	metadata *metadata
 }
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if instance, path, ok := whoseMetadata(r); ok {
+		f.metadata.serve(w, r, instance, path)
+		return
+	}
 	began := time.Now()
 	a := answer{w: w, id: fmt.Sprintf("5a4db0c5-0000-4000-8000-%012x", f.count.Add(1))}
 	call := Call{}
@@ -58,7 +67,7 @@ func (f *front) serve(a *answer, r *http.Request, call *Call) (code string) {
 		}
 	}()
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); strings.HasPrefix(kind, "application/x-amz-json") {
-		a.dialect = json1
+		a.dialect, a.kind = json1, kind
 	}
 	form, body, err := readForm(r)
 	if err != nil {
@@ -96,7 +105,7 @@ func (f *front) serve(a *answer, r *http.Request, call *Call) (code string) {
 	if err := act.refuse(set, call.Action); err != nil {
 		return a.fail(err)
 	}
-	out, err := act.run(f.cloud, in)
+	out, err := act.answer(r.Context(), f.cloud, in)
 	if err != nil {
 		return a.fail(err)
 	}

@@ -57,6 +57,8 @@ func TestMalformedRequests(t *testing.T) {
 		{"too deep", "ec2", "Action=DescribeInstances&" + strings.Repeat("A.", 100) + "=x", 400, "more than 32 levels"},
 		{"metadata is no field", "ec2", "Action=DescribeInstances&ResultMetadata.x=1", 400, "does not simulate ResultMetadata"},
 		{"missing number", "autoscaling", "Action=SetDesiredCapacity&AutoScalingGroupName=g", 400, "must contain the parameter DesiredCapacity"},
+		{"map without entries", "sns", "Action=CreateTopic&Name=a&Attributes.1.key=x", 400, "Attributes.entry.N.key"},
+		{"map without a value", "sns", "Action=CreateTopic&Name=a&Attributes.entry.1.key=x", 400, "a key and a value"},
 		{"empty list", "autoscaling", "Action=DescribeAutoScalingGroups&AutoScalingGroupNames=", 200, "<AutoScalingGroups></AutoScalingGroups>"},
 	} {
 		status, body := raw(h, c.service, c.form)
@@ -103,7 +105,7 @@ func TestHonouredFieldsExist(t *testing.T) {
 			for _, path := range a.honours {
 				at := reflect.TypeOf(a.in()).Elem()
 				for _, step := range strings.Split(path, ".") {
-					for at.Kind() == reflect.Pointer || at.Kind() == reflect.Slice {
+					for at.Kind() == reflect.Pointer || at.Kind() == reflect.Slice || at.Kind() == reflect.Map {
 						at = at.Elem()
 					}
 					f, ok := at.FieldByName(step)
@@ -134,6 +136,8 @@ func FuzzRequest(f *testing.F) {
 		"Action=RegisterTargets&Targets.member.1.Id=&Targets.member.1.Port=1",
 		"Action=ModifyTargetGroupAttributes&Attributes.member.1.Key=deregistration_delay.timeout_seconds&Attributes.member.1.Value=x",
 		"Action=CreateTags&ResourceId.1=i-00000000&Tag.1.Key=&Tag.1.Value=",
+		"Action=CreateTopic&Name=news&Attributes.entry.1.key=Policy&Attributes.entry.1.value={}",
+		"Action=CreateTopic&Name=news&Attributes.entry.1.key=Policy&Attributes.entry=x",
 		"Action=SetInstanceHealth&HealthStatus=\xff\x00&InstanceId=\u2028",
 		"Action&&&=&.=.&..=&a.=b",
 	} {

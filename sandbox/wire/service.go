@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -31,7 +32,10 @@ var services = []*service{
 	{"ec2", "2016-11-15", "http://ec2.amazonaws.com/doc/2016-11-15/", ec2q, ec2Actions},
 	{"elasticloadbalancing", "2015-12-01", "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/", query, elbActions},
 	{"eks", "2017-11-01", "", restjson, eksActions},
+	{"events", "2015-10-07", "", json1, eventsActions},
 	{"servicequotas", "2019-06-24", "", json1, quotaActions},
+	{"sns", "2010-03-31", "http://sns.amazonaws.com/doc/2010-03-31/", query, snsActions},
+	{"sqs", "2012-11-05", "", json1, sqsActions},
 	{"ssm", "2014-11-06", "", json1, ssmActions},
 	{"sts", "2011-06-15", "https://sts.amazonaws.com/doc/2011-06-15/", query, stsActions},
 }
@@ -56,6 +60,7 @@ type action struct {
 	in      func() any // a new Input
 	honours []string   // paths of Input fields, "Filters" or "Overrides.InstanceType"; a path covers what is below it
 	run     func(c *cloud.Cloud, in any) (any, error)
+	wait    func(ctx context.Context, c *cloud.Cloud, in any) (any, error) // instead of run, for an action that may wait; ends with its request
 
 	method, path string // of REST services only
 }
@@ -73,6 +78,26 @@ func on[In, Out any](honours string, run func(*cloud.Cloud, *In) (*Out, error)) 
 			return out, nil
 		},
 	}
+}
+
+// long makes an action that may wait of a typed function.
+func long[In, Out any](honours string, run func(context.Context, *cloud.Cloud, *In) (*Out, error)) action {
+	a := on(honours, func(c *cloud.Cloud, in *In) (*Out, error) { return run(context.Background(), c, in) })
+	a.wait = func(ctx context.Context, c *cloud.Cloud, in any) (any, error) {
+		out, err := run(ctx, c, in.(*In))
+		if err != nil {
+			return nil, err
+		}
+		return out, nil
+	}
+	return a
+}
+
+func (a action) answer(ctx context.Context, c *cloud.Cloud, in any) (any, error) {
+	if a.wait != nil {
+		return a.wait(ctx, c, in)
+	}
+	return a.run(c, in)
 }
 
 // refuse answers for the first field that was set and is not honoured.
