@@ -2,8 +2,10 @@
 // labels and taints, of drover's lease, and of drover's own objects.
 //
 // Open a Cluster once; its informers keep it current. Observe copies what they know into a snapshot. Act carries out one action against the
-// live API, and Confirm reads past the informers where an action cannot be undone. Who only wants to read or write drover's own objects
-// (Records, Intend, Pause, StopAll, ResumeAll) or to try evictions (TryEvict) does with Dial, which watches nothing.
+// live API, and Confirm reads past the informers where an action cannot be undone. File keeps what is on file about instances that go, and
+// PublishCase shows it to people. Actions on nodes and File go by the informers' copies and what this process wrote since; every such write is
+// conditional, and the API server is asked only after it refused one. Who only wants to read or write drover's own objects (Records, Intend, Pause,
+// StopAll, ResumeAll, Trail, ReadCanaries) or to try evictions (TryEvict) does with Dial, which watches nothing.
 package kube
 
 import (
@@ -22,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -36,7 +39,8 @@ import (
 	"drover.dev/api/v1alpha1"
 )
 
-// QPS and burst of the client. client-go's default of 5 a second would throttle a drain; the eviction lanes are what sets the pace.
+// QPS and burst of the client, unless its configuration says. client-go's default of 5 a second would throttle a drain; the eviction lanes are what
+// sets the pace.
 const (
 	clientQPS   = 50
 	clientBurst = 100
@@ -58,6 +62,7 @@ type Cluster struct {
 	posted  posted
 	kinds   []*kind
 	journal *kind // of kinds, the Rotations: a cluster may not know them
+	wrote   wrote
 
 	nodes        corelisters.NodeLister
 	pods         corelisters.PodLister
@@ -72,6 +77,13 @@ type Cluster struct {
 	scalers      scalinglisters.HorizontalPodAutoscalerLister
 	stops        corelisters.ConfigMapLister
 	rotations    cache.Store // of *unstructured.Unstructured, so that one that cannot be read does not hide the others
+	cases        cache.Store // the same, of the Departures that AWS gave notice of
+}
+
+// wrote is what this process wrote and the informers may not show yet.
+type wrote struct {
+	nodes own[*corev1.Node]
+	cases own[*unstructured.Unstructured]
 }
 
 // Open connects, and returns once everything has been listed. The informers run until ctx ends.
@@ -86,7 +98,9 @@ func Open(ctx context.Context, cfg *rest.Config) (*Cluster, error) {
 // Dial connects, and watches nothing: Observe and Act need Open.
 func Dial(ctx context.Context, cfg *rest.Config) (*Cluster, error) {
 	cfg = rest.CopyConfig(cfg)
-	cfg.QPS, cfg.Burst = clientQPS, clientBurst
+	if cfg.QPS == 0 && cfg.RateLimiter == nil {
+		cfg.QPS, cfg.Burst = clientQPS, clientBurst
+	}
 	cfg.UserAgent = "drover"
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
@@ -132,7 +146,7 @@ func (c *Cluster) watch(ctx context.Context) error {
 		if _, err := k.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 			AddFunc:    func(now any) { c.note(nil, now) },
 			UpdateFunc: c.note,
-			DeleteFunc: func(old any) { c.note(nil, old) },
+			DeleteFunc: func(old any) { c.forget(old); c.note(nil, old) },
 		}); err != nil {
 			return fmt.Errorf("informer of %s: %w", k.name, err)
 		}
@@ -173,16 +187,39 @@ func (c *Cluster) watchKinds(fail context.CancelCauseFunc) {
 	c.scalers = scalinglisters.NewHorizontalPodAutoscalerLister(typed(scaling, "horizontalpodautoscalers", &autoscalingv2.HorizontalPodAutoscaler{}))
 	stop := fields.OneTermEqualSelector("metadata.name", stopName)
 	c.stops = corelisters.NewConfigMapLister(add("configmap "+stopName, cache.NewListWatchFromClient(core, "configmaps", stopNamespace, stop), &corev1.ConfigMap{}))
-	c.rotations = add("rotations", &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return c.objects.Resource(v1alpha1.Rotations).List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			return c.objects.Resource(v1alpha1.Rotations).Watch(ctx, o)
-		},
-	}, &unstructured.Unstructured{})
-	c.journal = c.kinds[len(c.kinds)-1]
-	c.journal.mayLack = true
+	ours := func(name string, resource schema.GroupVersionResource, selector string) (cache.Indexer, *kind) {
+		objects := c.objects.Resource(resource)
+		store := add(name, &cache.ListWatch{
+			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+				o.LabelSelector = selector
+				return objects.List(ctx, o)
+			},
+			WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+				o.LabelSelector = selector
+				return objects.Watch(ctx, o)
+			},
+		}, &unstructured.Unstructured{})
+		k := c.kinds[len(c.kinds)-1]
+		k.mayLack = true
+		return store, k
+	}
+	c.rotations, c.journal = ours("rotations", v1alpha1.Rotations, "")
+	c.cases, _ = ours("departures", v1alpha1.Departures, v1alpha1.NoticeLabel+"=true")
+}
+
+// forget drops what this process wrote to an object that is gone.
+func (c *Cluster) forget(last any) {
+	if unknown, ok := last.(cache.DeletedFinalStateUnknown); ok {
+		last = unknown.Obj
+	}
+	switch last := last.(type) {
+	case *corev1.Node:
+		c.wrote.nodes.Drop(last)
+	case *unstructured.Unstructured:
+		if last.GetKind() == "Departure" {
+			c.wrote.cases.Drop(last)
+		}
+	}
 }
 
 // note hears of every change: old is nil when the object is new or gone.

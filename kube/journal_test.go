@@ -96,6 +96,9 @@ func TestInstall(t *testing.T) {
 	}
 	r := w.record()
 	var fatal *fleet.Fatal
+	if err := w.cluster.File(t.Context(), w.instance(), w.hear(w.signal("s", time.Time{}))); !errors.As(err, &fatal) || !strings.Contains(err.Error(), "drover install") {
+		t.Errorf("filed: %v", err)
+	}
 	if err := w.cluster.Act(t.Context(), fleet.Action{Verb: fleet.Record, Rotation: &r}); !errors.As(err, &fatal) || !strings.Contains(err.Error(), "drover install") {
 		t.Errorf("recorded: %v", err)
 	}
@@ -111,6 +114,43 @@ func TestInstall(t *testing.T) {
 	w.sees(r.Run, &r)
 	if got := w.observe().Unjournaled; got != "" {
 		t.Errorf("installed, and yet %q", got)
+	}
+	w.file(w.hear(w.signal("s", time.Time{})))
+	if w.open() == nil {
+		t.Error("filed, and not shown")
+	}
+}
+
+// An older drover's definition would drop what it does not know in silence; nothing is filed then.
+func TestFileIntoAnOlderDefinition(t *testing.T) {
+	w := newJournaled(t)
+	definition := w.cluster.objects.Resource(definitions)
+	patch := `[{"op":"remove","path":"/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/signals"},` +
+		`{"op":"remove","path":"/spec/versions/0/schema/openAPIV3Schema/properties/spec/x-kubernetes-validations"}]`
+	_, err := definition.Patch(t.Context(), "departures.drover.dev", types.JSONPatchType, []byte(patch), metav1.PatchOptions{})
+	w.ok(err)
+	t.Cleanup(func() {
+		if err := Install(context.Background(), w.cfg); err != nil {
+			t.Error(err)
+		}
+	})
+	last := error(nil)
+	n := 0
+	w.eventually("a refusal", func() bool {
+		n++
+		instance := fmt.Sprint(w.instance(), "-", n)
+		last = w.cluster.File(t.Context(), instance, func(have fleet.Case) (fleet.Case, bool) {
+			have.Opened, have.Signals = time.Now(), []fleet.Signal{{Notice: fleet.Notice{ID: "s", Instance: instance}}}
+			return have, true
+		})
+		return last != nil
+	})
+	var fatal *fleet.Fatal
+	if !errors.As(last, &fatal) || !strings.Contains(last.Error(), "older drover; bring them up to date with drover install") {
+		t.Errorf("filed: %v", last)
+	}
+	if s := w.observe(); s.Case(fmt.Sprint(w.instance(), "-", n)) != nil {
+		t.Error("filed all the same")
 	}
 }
 
@@ -322,7 +362,7 @@ func TestPublish(t *testing.T) {
 	show()
 	rotation := w.rotation(r.Run)
 	same("columns", w.columns("rotations", r.Run)[:4], []string{"web,db", "Moving", "1/2", "1/4"})
-	same("departure's columns", w.columns("departures", first), []string{w.name, "web", "rotation", "Emptying", "api has 2 ready, needs 2"})
+	same("departure's columns", w.columns("departures", first), []string{"rotation", "Emptying", "3", "<nil>", w.name, "web", "api has 2 ready, needs 2"})
 	same("conditions", conditions(rotation.Status.Conditions), "Progressing=True(Waiting) Complete=False(UnderWay) Degraded=False(AsPlanned) Paused=False(NotPaused) ")
 	d := departure(first)
 	same("owner", d.OwnerReferences[0].UID, rotation.UID)
@@ -498,6 +538,73 @@ func TestRightsSuffice(t *testing.T) {
 	})
 	installer := w.grant("installer-"+w.name, InstallRights)
 	w.eventually("the installer's rights", func() bool { return Install(t.Context(), installer) == nil })
+}
+
+// With ControllerRights, and no other, the controller can do what it does with notices; with those of history, a person can read them.
+func TestControllerRightsSuffice(t *testing.T) {
+	w := newJournaled(t)
+	w.node()
+	p := w.pod("web-0")
+	cfg := w.grant("controller-"+w.name, ControllerRights())
+	w.eventually("the rights", func() (ok bool) {
+		var err error
+		w.cluster, err = Open(t.Context(), cfg)
+		return err == nil
+	})
+	t.Cleanup(func() {
+		w.client.CoreV1().ConfigMaps(canaryNamespace).Delete(context.Background(), canaryName, metav1.DeleteOptions{})
+	})
+	for i := range 2 {
+		w.ok(w.cluster.Lead(t.Context(), "one", ControllerName, func(context.Context) error { return nil }))
+		w.ok(w.cluster.WriteCanary(t.Context(), fmt.Sprint("c-", i), time.Now()))
+	}
+	w.file(w.hear(w.signal("spot-1", time.Time{})))
+	w.act(fleet.Action{Verb: fleet.Shut, Run: "n-1"})
+	a := evictionOf(p)
+	a.Verb, a.Grace = fleet.Delete, time.Second
+	w.ok(w.cluster.Act(t.Context(), a))
+	w.act(fleet.Action{Verb: fleet.OutOfService, Run: "n-1"})
+	w.ok(w.cluster.PublishCase(t.Context(), *w.open(), fleet.ExitGone, "", 0))
+	w.file(marked(fleet.CaseMarks{Ended: time.Now(), End: "gone"}))
+	w.observe()
+	w.ok(w.cluster.PruneCases(t.Context(), 0))
+
+	history := w.grant("history-"+w.name, HistoryRights)
+	w.eventually("history's rights", func() bool {
+		c, err := Dial(t.Context(), history)
+		if err != nil {
+			return false
+		}
+		_, err = c.Trail(t.Context(), w.name, "")
+		return err == nil
+	})
+	people := w.grant("checker-"+w.name, PersonRights)
+	w.eventually("the checker's rights", func() bool {
+		c, err := Dial(t.Context(), people)
+		if err != nil {
+			return false
+		}
+		got, err := c.ReadCanaries(t.Context())
+		return err == nil && len(got) == 2
+	})
+}
+
+// No right is wider than it says: no wildcard anywhere, and who writes one thing by name names it.
+func TestRightsAreNarrow(t *testing.T) {
+	for list, rights := range map[string][]Right{"controller": ControllerRights(), "history": HistoryRights, "people": PersonRights, "install": InstallRights} {
+		seen := map[string]bool{}
+		for _, r := range rights {
+			text := fmt.Sprint(r.Rule, r.Namespace)
+			if strings.Contains(text, "*") || r.For == "" || seen[text] {
+				t.Errorf("%s: %s (%s)", list, text, r.For)
+			}
+			seen[text] = true
+			creates := reflect.DeepEqual(r.Rule.Verbs, []string{"create"}) // which a name cannot narrow
+			if (r.Rule.Resources[0] == "configmaps" || r.Rule.Resources[0] == "leases" && r.Namespace == leaseNamespace) && !creates && len(r.Rule.ResourceNames) == 0 {
+				t.Errorf("%s: %s: of any name", list, text)
+			}
+		}
+	}
 }
 
 // Of the runs that are over only so many are kept; one that is not over is never forgotten.

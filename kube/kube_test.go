@@ -109,11 +109,12 @@ func (w *world) eventually(what string, met func() bool) {
 	}
 }
 
-// node creates a ready node, without the taint that it is born with.
+// node creates a ready node, without the taint that it is born with. It has a label: the server notes who writes what only of an object that began
+// with something written.
 func (w *world) node() *corev1.Node {
 	w.Helper()
 	nodes := w.client.CoreV1().Nodes()
-	n, err := nodes.Create(w.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: w.name}}, metav1.CreateOptions{})
+	n, err := nodes.Create(w.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: w.name, Labels: map[string]string{corev1.LabelHostname: w.name}}}, metav1.CreateOptions{})
 	w.ok(err)
 	_, err = nodes.Patch(w.Context(), w.name, types.StrategicMergePatchType, []byte(`{"status":{"conditions":[{"type":"Ready","status":"True"}]}}`), metav1.PatchOptions{}, "status")
 	w.ok(err)
@@ -425,14 +426,14 @@ func TestConcurrentTaintIsNotLost(t *testing.T) {
 	w := newWorld(t)
 	w.node()
 	tries := 0
-	w.ok(w.cluster.patchNode(t.Context(), w.name, func(n *corev1.Node) change {
+	w.ok(w.cluster.patchNode(t.Context(), w.name, plainly(func(n *corev1.Node) change {
 		if tries++; tries == 1 { // somebody else, between our read and our write
 			w.edit(func(n *corev1.Node) {
 				n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: "theirs", Effect: corev1.TaintEffectNoSchedule})
 			})
 		}
 		return setTaint(n, "r-1", corev1.TaintEffectNoSchedule)
-	}))
+	})))
 	got := w.getNode().Spec.Taints
 	if tries < 2 || len(got) != 2 || got[0].Key != "theirs" || got[1].Key != fleet.TaintKey {
 		t.Errorf("after %d tries: %v", tries, got)
@@ -601,7 +602,7 @@ func TestLease(t *testing.T) {
 
 	// A run that somebody dispossessed stops, and does not release what is not its own.
 	err := w.cluster.Alone(t.Context(), "slow", none, func(ctx context.Context) error {
-		w.dispossess("thief")
+		w.dispossess(leaseName, "thief")
 		<-ctx.Done()
 		return ctx.Err()
 	})
@@ -636,12 +637,86 @@ func TestLease(t *testing.T) {
 	}
 }
 
+// One leads, the next waits, and takes over as soon as the first is done, or when it has been silent for long enough.
+func TestLead(t *testing.T) {
+	w := newWorld(t)
+	const name = "drover-lead-test"
+	held := func() string {
+		t.Helper()
+		l, err := w.client.CoordinationV1().Leases(leaseNamespace).Get(t.Context(), name, metav1.GetOptions{})
+		w.ok(err)
+		return holder(l)
+	}
+	leads, done, results := make(chan string), make(chan error), make(chan error, 2)
+	lead := func(ctx context.Context, identity string) {
+		results <- w.cluster.Lead(ctx, identity, name, func(ctx context.Context) error {
+			leads <- identity
+			select {
+			case err := <-done:
+				return err
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	}
+	within := func(most time.Duration, want string) {
+		t.Helper()
+		select {
+		case got := <-leads:
+			if got != want {
+				t.Fatalf("%s leads, not %s", got, want)
+			}
+		case <-time.After(most):
+			t.Fatalf("%s does not lead after %s", want, most)
+		}
+	}
+	go lead(t.Context(), "one")
+	within(2*renewEvery, "one")
+	go lead(t.Context(), "two")
+	// Runs go on beside it: theirs is another lease.
+	w.ok(w.cluster.Alone(t.Context(), "a run", func(string, time.Duration) {}, func(context.Context) error { return nil }))
+	if h := held(); h != "one" {
+		t.Errorf("held by %q", h)
+	}
+	mine := errors.New("my node goes")
+	done <- mine
+	if err := <-results; err != mine {
+		t.Errorf("one got %v", err)
+	}
+	within(3*renewEvery, "two")
+
+	// Who waits may be told to stop, and never led.
+	ctx, cancel := context.WithCancel(t.Context())
+	go lead(ctx, "three")
+	cancel()
+	if err := <-results; !errors.Is(err, context.Canceled) || held() != "two" {
+		t.Errorf("three got %v, held by %q", err, held())
+	}
+
+	// A leader that somebody dispossessed stops, and leaves the lease to them; they never renew, and are waited out.
+	w.dispossess(name, "thief")
+	began := time.Now()
+	if err := <-results; err == nil || !strings.Contains(err.Error(), "lease kube-system/"+name+": lost") || held() != "thief" {
+		t.Errorf("two got %v, held by %q", err, held())
+	}
+	go lead(t.Context(), "four")
+	within(leaseDuration+3*renewEvery+renewDeadline, "four")
+	if took := time.Since(began); took < leaseDuration-renewEvery {
+		t.Errorf("taken over after %s", took)
+	}
+	done <- nil
+	w.ok(<-results)
+	if h := held(); h != "" {
+		t.Errorf("in the end held by %q", h)
+	}
+}
+
 // dispossess writes another holder into the lease, as a run does that took this one for dead.
-func (w *world) dispossess(by string) {
+func (w *world) dispossess(name, by string) {
 	w.Helper()
 	leases := w.client.CoordinationV1().Leases(leaseNamespace)
 	w.eventually("the lease taken", func() bool {
-		l, err := leases.Get(w.Context(), leaseName, metav1.GetOptions{})
+		l, err := leases.Get(w.Context(), name, metav1.GetOptions{})
 		w.ok(err)
 		l.Spec = coordinationv1.LeaseSpec{HolderIdentity: &by, LeaseDurationSeconds: new(int32(leaseDuration / time.Second)), RenewTime: new(metav1.NowMicro()), AcquireTime: new(metav1.NowMicro())}
 		_, err = leases.Update(w.Context(), l, metav1.UpdateOptions{})

@@ -44,6 +44,18 @@ func (c *Cluster) Alone(ctx context.Context, identity string, waiting func(holde
 	if err := c.outlast(ctx, waiting); err != nil {
 		return err
 	}
+	return c.hold(ctx, leaseName, identity, false, act)
+}
+
+// Lead runs act while leading: while holding the lease of that name, for which it waits as long as another has it. It returns when act has returned,
+// and gives the lease back at once: the next one leads after two renewals at most. act's context ends when the lease is lost, and act must return
+// then, which Lead tells as an error. One that is silent is waited out as above: no two act at once.
+func (c *Cluster) Lead(ctx context.Context, identity, name string, act func(context.Context) error) error {
+	return c.hold(ctx, name, identity, true, act)
+}
+
+// hold runs act while holding the lease of that name. One that another holds is waited for, or is an error (Busy).
+func (c *Cluster) hold(ctx context.Context, name, identity string, patient bool, act func(context.Context) error) error {
 	// The elector outlives ctx: the lease is given back only when act has returned, with nothing of it left that could still change the world.
 	elect, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
@@ -52,11 +64,11 @@ func (c *Cluster) Alone(ctx context.Context, identity string, waiting func(holde
 	turn <- struct{}{}
 	ended := make(chan struct{})
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: &lock{stop: stop, Interface: &resourcelock.LeaseLock{
-			LeaseMeta: metav1.ObjectMeta{Namespace: leaseNamespace, Name: leaseName},
+		Lock: &lock{stop: stop, patient: patient, Interface: &resourcelock.LeaseLock{
+			LeaseMeta: metav1.ObjectMeta{Namespace: leaseNamespace, Name: name},
 			Client:    c.client.CoordinationV1(), LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
 		}},
-		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: renewEvery, ReleaseOnCancel: true, Name: leaseName,
+		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: renewEvery, ReleaseOnCancel: true, Name: name,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(lead context.Context) {
 				select {
@@ -75,7 +87,7 @@ func (c *Cluster) Alone(ctx context.Context, identity string, waiting func(holde
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("lease %s/%s: %w", leaseNamespace, leaseName, err)
+		return fmt.Errorf("lease %s/%s: %w", leaseNamespace, name, err)
 	}
 	defer context.AfterFunc(ctx, func() {
 		if len(turn) > 0 { // otherwise act has ctx itself
@@ -85,31 +97,41 @@ func (c *Cluster) Alone(ctx context.Context, identity string, waiting func(holde
 	elector.Run(elect)
 	select {
 	case <-turn:
-		return notAcquired(context.Cause(elect))
+		return notAcquired(name, context.Cause(elect))
 	default:
 		<-ended
 	}
 	if ctx.Err() == nil && errors.Is(result, context.Canceled) {
-		return fmt.Errorf("lease %s/%s: lost, so nothing more was done; the same command goes on", leaseNamespace, leaseName)
+		return fmt.Errorf("lease %s/%s: lost, so nothing more was done; %s", leaseNamespace, name, next(patient))
 	}
 	return result
 }
 
-func notAcquired(cause error) error {
+// next is what to do about a lost lease.
+func next(patient bool) string {
+	if patient {
+		return "another leads"
+	}
+	return "the same command goes on"
+}
+
+func notAcquired(name string, cause error) error {
 	var busy *Busy
 	if errors.As(cause, &busy) {
 		return cause
 	}
-	return fmt.Errorf("lease %s/%s: not acquired: %w", leaseNamespace, leaseName, cause)
+	return fmt.Errorf("lease %s/%s: not acquired: %w", leaseNamespace, name, cause)
 }
 
 // lock is the lease as the elector sees it. The elector tries again in silence whatever happens; lock stops it at what trying again does not
-// mend: another holder, and a right that is missing. Nor may the elector write over another holder, which it would do when it releases a
-// lease that it lost while this process was suspended.
+// mend: a right that is missing and, unless it is patient, another holder. Nor may the elector write over another holder, which it would do when it
+// releases a lease that it lost while this process was suspended; only who is patient may, to take over from one that it saw silent for the whole
+// of leaseDuration.
 type lock struct {
 	resourcelock.Interface
-	stop context.CancelCauseFunc
-	busy *Busy // another holder, when last read
+	stop    context.CancelCauseFunc
+	patient bool
+	busy    *Busy // another holder, when last read
 }
 
 func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
@@ -117,7 +139,9 @@ func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 	l.busy = nil
 	if err == nil && r.HolderIdentity != "" && r.HolderIdentity != l.Identity() {
 		l.busy = &Busy{Holder: r.HolderIdentity}
-		l.stop(l.busy)
+		if !l.patient {
+			l.stop(l.busy)
+		}
 	}
 	return r, raw, l.judge(err)
 }
@@ -127,7 +151,7 @@ func (l *lock) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) 
 }
 
 func (l *lock) Update(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
-	if l.busy != nil {
+	if releases := r.HolderIdentity == ""; l.busy != nil && (releases || !l.patient) {
 		return l.busy
 	}
 	return l.judge(l.Interface.Update(ctx, r))

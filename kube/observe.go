@@ -55,6 +55,7 @@ func (c *Cluster) Observe(_ context.Context, s *fleet.Snapshot) error {
 	if err := c.observeWorkloads(s); err != nil {
 		return err
 	}
+	c.observeCases(s)
 	return c.observeJournal(s)
 }
 
@@ -139,8 +140,9 @@ type seen struct {
 	sync.Mutex
 	nodes map[string]seenNode // by name
 	pods  map[types.UID]*seenPod
-	order []*seenPod // the same, sorted
-	look  uint64     // how often pods were looked at
+	order []*seenPod          // the same, sorted
+	look  uint64              // how often pods were looked at
+	cases map[string]seenCase // by instance
 }
 
 type seenNode struct {

@@ -54,6 +54,7 @@ func newStock(t testing.TB) *stock {
 	s.scalers = scalinglisters.NewHorizontalPodAutoscalerLister(store(&autoscalingv2.HorizontalPodAutoscaler{}))
 	s.stops = corelisters.NewConfigMapLister(store(&corev1.ConfigMap{}))
 	s.rotations = store(&unstructured.Unstructured{})
+	s.cases = cache.NewStore(cache.MetaNamespaceKeyFunc)
 	s.journal = &kind{name: "rotations", mayLack: true, listed: func() bool { return true }}
 	return s
 }

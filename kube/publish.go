@@ -309,24 +309,43 @@ func (c *Cluster) tell(ctx context.Context, run string, e fleet.ExitProgress) er
 	if node == "" {
 		return nil
 	}
-	about := corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node}
-	if n, err := c.client.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{}); err == nil {
-		about.UID = n.UID
-	} else if !apierrors.IsNotFound(err) {
-		return fmt.Errorf("read node %s: %w", node, err)
+	about, err := c.nodeReference(ctx, node)
+	if err != nil {
+		return err
 	}
 	message := fmt.Sprintf("%s: %s", run, e.Departure.Why)
 	if e.Waiting != "" {
 		message += "; " + e.Waiting
 	}
+	return c.createEvent(ctx, metav1.ObjectMeta{GenerateName: node + "."}, about, "Departure"+string(e.Phase), message)
+}
+
+// nodeReference is the node as an Event names it.
+func (c *Cluster) nodeReference(ctx context.Context, name string) (corev1.ObjectReference, error) {
+	about := corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: name}
+	n := c.knownNode(name)
+	if n == nil && c.nodes == nil { // nothing is watched
+		var err error
+		if n, err = c.liveNode(ctx, name); err != nil {
+			return about, fmt.Errorf("read node %s: %w", name, err)
+		}
+	}
+	if n != nil {
+		about.UID = n.UID
+	}
+	return about, nil
+}
+
+// createEvent writes an Event; one of that name that is there already will do.
+func (c *Cluster) createEvent(ctx context.Context, meta metav1.ObjectMeta, about corev1.ObjectReference, reason, message string) error {
+	meta.Namespace = metav1.NamespaceDefault
 	now := metav1.Now()
-	_, err := c.client.CoreV1().Events(metav1.NamespaceDefault).Create(ctx, &corev1.Event{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: node + ".", Namespace: metav1.NamespaceDefault}, InvolvedObject: about,
-		Type: corev1.EventTypeNormal, Reason: "Departure" + string(e.Phase), Message: message,
+	_, err := c.client.CoreV1().Events(meta.Namespace).Create(ctx, &corev1.Event{
+		ObjectMeta: meta, InvolvedObject: about, Type: corev1.EventTypeNormal, Reason: reason, Message: message,
 		Source: corev1.EventSource{Component: "drover"}, FirstTimestamp: now, LastTimestamp: now, Count: 1,
 	}, metav1.CreateOptions{FieldManager: "drover"})
-	if err != nil {
-		return fmt.Errorf("event on node %s: %w", node, err)
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("event on node %s: %w", about.Name, err)
 	}
 	return nil
 }

@@ -1,6 +1,10 @@
 package kube
 
-import rbacv1 "k8s.io/api/rbac/v1"
+import (
+	"slices"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+)
 
 // Right is one thing that drover has to be allowed, and what it is for.
 type Right struct {
@@ -37,10 +41,34 @@ var Rights = []Right{
 	{named(rule("", follow, "configmaps"), stopName), stopNamespace, "heed the cluster-wide stop"},
 }
 
+// ControllerName names the controller's lease.
+const ControllerName = "drover-controller"
+
+// ControllerRights are all that the controller needs: those of a run, because it begins runs, and those of notices.
+func ControllerRights() []Right { return slices.Concat(Rights, noticeRights) }
+
+var noticeRights = []Right{
+	{rule("", []string{"delete"}, "pods"), "", "delete a pod that its budget holds when its machine goes anyway"},
+	{rule("", []string{"patch"}, "nodes/status"), "", "say on a node that it is emptied"},
+	{rule("drover.dev", []string{"delete"}, "departures"), "", "forget departures that are long over"},
+	{named(rule("coordination.k8s.io", []string{"get", "update"}, "leases"), ControllerName), leaseNamespace, "one controller leads"},
+	{rule("", []string{"create"}, "configmaps"), canaryNamespace, "note that a message of drover check came through"},
+	{named(rule("", []string{"get", "update"}, "configmaps"), canaryName), canaryNamespace, "note that a message of drover check came through"},
+}
+
+// HistoryRights are what Trail needs: drover history node.
+var HistoryRights = []Right{
+	{rule("", []string{"get"}, "nodes"), "", "who wrote what on the node"},
+	{rule("", []string{"list"}, "events"), "", "what happened to the node and its pods"},
+	{rule("drover.dev", []string{"list"}, "departures"), "", "what drover has on file"},
+	{rule("coordination.k8s.io", []string{"get"}, "leases"), nodeLeases, "when the node was last heard of"},
+}
+
 // PersonRights are what the commands of people need besides: pausing and undoing need no more than Rights.
 var PersonRights = []Right{
 	{rule("", []string{"create"}, "configmaps"), stopNamespace, "stop everything: drover pause --all"},
 	{named(rule("", []string{"delete"}, "configmaps"), stopName), stopNamespace, "go on: drover resume --all"},
+	{named(rule("", []string{"get"}, "configmaps"), canaryName), canaryNamespace, "see that a message came through: drover check"},
 }
 
 // InstallRights are what Install needs.

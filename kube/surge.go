@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
@@ -14,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/util/retry"
 
 	"drover.dev/fleet"
@@ -164,12 +166,20 @@ func changed(err error) error {
 }
 
 // again repeats f, which reads and then writes, as long as somebody else wrote in between.
-func again(f func() error) error {
-	err := retry.RetryOnConflict(retry.DefaultBackoff, f)
-	if apierrors.IsConflict(err) {
-		return &fleet.Refused{Reason: "others change it at the same moment: " + message(err), Wait: busyWait}
+func again(f func() error) error { return insist(retry.DefaultBackoff, f) }
+
+// insist is again with pauses of one's own. It is not client-go's RetryOnConflict, which takes an f that was out of time for one that succeeded.
+func insist(pauses wait.Backoff, f func() error) error {
+	for {
+		err := f()
+		if !apierrors.IsConflict(err) {
+			return err
+		}
+		if pauses.Steps <= 1 {
+			return &fleet.Refused{Reason: "others change it at the same moment: " + message(err), Wait: busyWait}
+		}
+		time.Sleep(pauses.Step())
 	}
-	return err
 }
 
 // surge gives the workload one replica more, with the pod made the cheapest to delete before. With an autoscaler its least number goes up

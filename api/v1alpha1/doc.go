@@ -1,7 +1,7 @@
 // Package v1alpha1 is drover's objects in the cluster: a Rotation is the durable record of a run, a Departure is one node that has to go.
 //
-// FromRecord and Rotation.Record turn a fleet.RotationRecord into an object and back, without loss down to the second. Deep copies
-// (zz_generated.deepcopy.go) and the custom resource definitions (deploy/crds) are generated and checked in:
+// FromRecord and Rotation.Record turn a fleet.RotationRecord into an object and back, without loss down to the second; FromCase and Departure.Case
+// a fleet.Case, down to the microsecond. Deep copies (zz_generated.deepcopy.go) and the custom resource definitions (deploy/crds) are generated and checked in:
 //
 //	go generate ./api/...
 //
@@ -24,5 +24,8 @@ var (
 	Departures = GroupVersion.WithResource("departures")
 )
 
-// RunLabel is on every Departure: the run that it belongs to.
-const RunLabel = "drover.dev/run"
+// Labels of a Departure: a run's names its run; one that AWS gave notice of says so, and its name is the instance's id.
+const (
+	RunLabel    = "drover.dev/run"
+	NoticeLabel = "drover.dev/notice"
+)

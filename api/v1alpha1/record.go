@@ -62,7 +62,10 @@ func groupOf(g fleet.GroupRecord) Group {
 
 // FromDeparture is the object's form of a departure.
 func FromDeparture(d fleet.Departure) Exit {
-	return Exit{Node: d.Node, Instance: d.Instance, Group: d.Group, Cause: string(d.Cause), Why: d.Why, Replace: d.Replace, Release: d.Release, Drained: d.Drained, Targets: slices.Clone(d.Targets)}
+	return Exit{
+		Node: d.Node, Instance: d.Instance, Group: d.Group, Cause: string(d.Cause), Why: d.Why, Replace: d.Replace, Release: d.Release, Drained: d.Drained,
+		Targets: slices.Clone(d.Targets), Deadline: moment(d.Deadline),
+	}
 }
 
 // FromPause is the object's form of a pause; nil for nil.
@@ -116,7 +119,8 @@ func (g Group) record() fleet.GroupRecord {
 // Departure is what the exit says.
 func (e Exit) Departure() fleet.Departure {
 	return fleet.Departure{
-		Node: e.Node, Instance: e.Instance, Group: e.Group, Cause: fleet.Cause(e.Cause), Why: e.Why, Replace: e.Replace, Release: e.Release, Drained: e.Drained, Targets: slices.Clone(e.Targets),
+		Node: e.Node, Instance: e.Instance, Group: e.Group, Cause: fleet.Cause(e.Cause), Why: e.Why, Replace: e.Replace, Release: e.Release, Drained: e.Drained,
+		Targets: slices.Clone(e.Targets), Deadline: instant(e.Deadline),
 	}
 }
 

@@ -184,6 +184,10 @@ type Exit struct {
 	// +listType=atomic
 	// +optional
 	Targets []string `json:"targets,omitempty"`
+
+	// When the machine is gone whatever happens; none when it waits.
+	// +optional
+	Deadline metav1.Time `json:"deadline,omitzero"`
 }
 
 // Pause is a stop by a person.
