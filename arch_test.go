@@ -40,6 +40,7 @@ var arrows = map[string][]string{
 	"sandbox/machine":  {},
 	"sandbox/balancer": {},
 	"sandbox/witness":  {},
+	"sandbox/jobs":     {},
 	"sandbox/cluster":  {"fleet"},
 	"sandbox/fast":     {"fleet", "sandbox/cloud", "sandbox/cluster"},
 	"sandbox":          {"sandbox/cloud", "sandbox/wire", "sandbox/plane", "sandbox/machine", "sandbox/balancer"},

@@ -40,7 +40,7 @@ func WhoseIs(s *fleet.Snapshot, n fleet.Notice) Whose {
 	for _, m := range s.Machines {
 		switch {
 		case m.ID != n.Instance:
-		case m.Cluster == "":
+		case m.Cluster == "" || m.State == fleet.MachineGone || m.State == fleet.MachineUnknown:
 			return Nobodys
 		case m.Cluster == s.Cluster:
 			return Ours
@@ -68,6 +68,8 @@ func scaling(s *fleet.Snapshot, name string) *fleet.Group {
 func Moot(s *fleet.Snapshot, n fleet.Notice, p fleet.Policy) string {
 	g := scaling(s, n.Group)
 	switch {
+	case n.Over:
+		return ""
 	case n.Kind == fleet.TerminateHook && !n.OwnHook() && g != nil && g.Managed != nil && n.Hook != "":
 		return "EKS empties it itself"
 	case n.Kind == fleet.TerminateHook && !n.OwnHook() && n.Hook != "" && len(g.Ours(nil, false)) > 0:
@@ -99,8 +101,8 @@ func Hear(s *fleet.Snapshot, have fleet.Case, n fleet.Notice, p fleet.Policy) (f
 		if !updates(&have.Signals[i], n) {
 			return have, false
 		}
-	case i >= 0 && !n.At.After(cmp.Or(have.Signals[i].Ended, have.Marks.Ended)):
-		return have, false // an old one, delivered again
+	case i >= 0 && !n.At.After(cmp.Or(have.Signals[i].Ended, have.Marks.Ended)), !have.Open() && !n.At.After(have.Marks.Ended):
+		return have, false // from before the end: delivered again, or late
 	default:
 		if i >= 0 {
 			have.Signals = slices.Delete(have.Signals, i, i+1)
@@ -133,12 +135,9 @@ func open(s *fleet.Snapshot, c *fleet.Case, n fleet.Notice) {
 		}
 	}
 	c.Opened, c.Marks = s.Now, fleet.CaseMarks{}
-	c.Departure = fleet.Departure{Instance: n.Instance, Cause: fleet.Noticed}
+	c.Departure = fleet.Departure{Instance: n.Instance, Cause: fleet.Noticed, Node: c.Node, Group: c.Group} // of a machine that is gone both are known from before
 	if node := s.NodeOf(n.Instance); node != nil {
-		c.Node = node.Name
-		if m := node.Mark(); m != nil && m.Value != fleet.NoticeRun {
-			c.Drained = m.Value
-		}
+		c.Node, c.Drained = node.Name, drainer(s, node)
 	}
 	g, in := s.Instance(n.Instance)
 	if g == nil {
@@ -152,6 +151,18 @@ func open(s *fleet.Snapshot, c *fleet.Case, n fleet.Notice) {
 			c.Targets = append(c.Targets, t.Group)
 		}
 	}
+}
+
+// drainer is whose drain has shut a node before; "" when nobody's. What a rotation marked, it takes off itself.
+func drainer(s *fleet.Snapshot, n *fleet.Node) string {
+	m := n.Mark()
+	if m == nil || m.Effect != fleet.NoSchedule || m.Value == fleet.NoticeRun || s.Rotation(m.Value) != nil {
+		return ""
+	}
+	if slices.ContainsFunc(s.Groups, func(g fleet.Group) bool { return g.Mark != nil && g.Mark.Run == m.Value }) {
+		return ""
+	}
+	return m.Value
 }
 
 // signals kept on file, those that are over included.
@@ -176,19 +187,26 @@ func deadline(s *fleet.Snapshot, n fleet.Notice, p fleet.Policy) time.Time {
 	if n.Kind != fleet.TerminateHook {
 		return n.Deadline
 	}
-	holds := p.DrainFor
+	until := s.Now.Add(p.DrainFor) // not from when it was sent: nobody may have led for a while
 	if g := scaling(s, n.Group); g != nil {
 		for _, h := range g.Hooks {
 			switch {
 			case h.Launching || h.Name != n.Hook && n.Hook != "" || h.Heartbeat <= 0:
 			case n.OwnHook() || n.Hook == "":
-				holds = min(holds, h.Held()-before)
+				until = earlier(until, n.At.Add(h.Held()-before))
 			default: // nobody may have somebody else's hook wait longer
-				holds = min(holds, h.Heartbeat-before/2)
+				until = earlier(until, n.At.Add(h.Heartbeat-before/2))
 			}
 		}
 	}
-	return n.At.Add(max(holds, 0))
+	return until
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // sum derives the departure from the signals that hold: the nearest deadline, and every reason, the most pressing first.
@@ -234,19 +252,27 @@ func Join(have, want fleet.Case) (fleet.Case, bool) {
 	have = have.Clone()
 	m, w := &have.Marks, want.Marks
 	changed := false
-	if m.Rotation == "" && w.Rotation != "" {
+	if w.Rotation != "" && w.Replaced.After(m.Replaced) {
 		m.Rotation, m.Replaced, changed = w.Rotation, w.Replaced, true
 	}
-	if !w.Ended.IsZero() {
+	if !w.Ended.IsZero() && !heardSince(have, want) {
 		m.Ended, m.End, changed = w.Ended, w.End, true
 		have.Log = append(have.Log, want.Log...)
 	}
 	return have, changed
 }
 
+// heardSince tells whether a signal holds that the decision to end did not know.
+func heardSince(have, want fleet.Case) bool {
+	return slices.ContainsFunc(have.Signals, func(k fleet.Signal) bool {
+		return k.Ended.IsZero() && !slices.ContainsFunc(want.Signals, func(o fleet.Signal) bool { return o.ID == k.ID && o.Heard.Equal(k.Heard) })
+	})
+}
+
 // Timely returns the departures that leave time for a replacement first, and whose turn it is: nodes that EC2 recommends to leave, no more in an
-// hour than the policy allows, and nodes with a date, the nearest first. The second result says why the others wait.
-func Timely(s *fleet.Snapshot, p fleet.Policy) ([]fleet.Departure, []fleet.Hold) {
+// hour than the policy allows, and nodes with a date, the nearest first. Those in stuck, by instance, cannot be replaced for now, and hold up nobody. The
+// second result says why the others wait.
+func Timely(s *fleet.Snapshot, p fleet.Policy, stuck map[string]string) ([]fleet.Departure, []fleet.Hold) {
 	var out []fleet.Departure
 	var holds []fleet.Hold
 	wait := func(c *fleet.Case, format string, args ...any) {
@@ -257,6 +283,8 @@ func Timely(s *fleet.Snapshot, p fleet.Policy) ([]fleet.Departure, []fleet.Hold)
 		g, in := s.Instance(c.Instance)
 		switch {
 		case g == nil || in.Lifecycle != fleet.InService:
+		case stuck[c.Instance] != "":
+			wait(c, "%s", stuck[c.Instance])
 		case c.Holds(fleet.ScheduledChange) == nil && p.Rebalance != fleet.AdviceReplace:
 		case g.Managed != nil:
 			wait(c, "group %s is managed by EKS, which replaces its nodes itself", g.Name)
@@ -281,7 +309,7 @@ func Timely(s *fleet.Snapshot, p fleet.Policy) ([]fleet.Departure, []fleet.Hold)
 func replaceable(s *fleet.Snapshot) []*fleet.Case {
 	var out []*fleet.Case
 	for i := range s.Cases {
-		if c := &s.Cases[i]; c.Open() && c.Replace && c.Marks.Rotation == "" && !c.Pressing(s.Now) {
+		if c := &s.Cases[i]; c.Open() && c.Replace && !replacing(s, c) && !c.Pressing(s.Now) {
 			out = append(out, c)
 		}
 	}
@@ -289,6 +317,14 @@ func replaceable(s *fleet.Snapshot) []*fleet.Case {
 		return cmp.Or(cmp.Compare(order(a), order(b)), a.Deadline.Compare(b.Deadline), a.Opened.Compare(b.Opened))
 	})
 	return out
+}
+
+// again is how long after a replacement began whose run is nowhere it may begin once more: its record is not written at the same moment.
+const again = 10 * time.Minute
+
+// replacing tells whether a run replaces the node of a case, or is about to.
+func replacing(s *fleet.Snapshot, c *fleet.Case) bool {
+	return c.Marks.Rotation != "" && (s.Rotation(c.Marks.Rotation) != nil || s.Now.Sub(c.Marks.Replaced) < again)
 }
 
 func order(c *fleet.Case) int {

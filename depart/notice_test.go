@@ -125,8 +125,8 @@ func TestWhoseANoticeIs(t *testing.T) {
 		"an instance that its group lost":   {fleet.Notice{Instance: "i-x", Group: "web"}, func(*fleet.Snapshot) {}, Ours},
 		"a group of another cluster":        {fleet.Notice{Instance: "i-9"}, func(s *fleet.Snapshot) { s.Groups = append(s.Groups, theirs("green")) }, Others},
 		"a group that tells no cluster":     {fleet.Notice{Instance: "i-9"}, func(s *fleet.Snapshot) { s.Groups = append(s.Groups, theirs("")) }, Unknown},
-		"EC2 tags it with another cluster":  {fleet.Notice{Instance: "i-7"}, func(s *fleet.Snapshot) { s.Machines = []fleet.Machine{{ID: "i-7", Cluster: "green"}} }, Others},
-		"EC2 tags it with this cluster":     {fleet.Notice{Instance: "i-7"}, func(s *fleet.Snapshot) { s.Machines = []fleet.Machine{{ID: "i-7", Cluster: "blue"}} }, Ours},
+		"EC2 tags it with another cluster":  {fleet.Notice{Instance: "i-7"}, func(s *fleet.Snapshot) { s.Machines = []fleet.Machine{{ID: "i-7", State: "running", Cluster: "green"}} }, Others},
+		"EC2 tags it with this cluster":     {fleet.Notice{Instance: "i-7"}, func(s *fleet.Snapshot) { s.Machines = []fleet.Machine{{ID: "i-7", State: "running", Cluster: "blue"}} }, Ours},
 		"EC2 tags it with none, or is gone": {fleet.Notice{Instance: "i-7"}, func(s *fleet.Snapshot) { s.Machines = []fleet.Machine{{ID: "i-7"}} }, Nobodys},
 		"nobody knows":                      {fleet.Notice{Instance: "i-7"}, func(*fleet.Snapshot) {}, Unknown},
 	} {
@@ -188,9 +188,11 @@ func TestTheSweepTakesBackWhatNoLongerHolds(t *testing.T) {
 		change func(*fleet.Snapshot)
 		over   bool
 	}{
-		"a recommendation is young":                {advised, 29 * time.Minute, nil, false},
-		"a recommendation ran out":                 {advised, 30 * time.Minute, nil, true},
-		"a recommendation that is acted on":        {advised, time.Hour, func(s *fleet.Snapshot) { s.Cases[0].Marks.Rotation = "r" }, false},
+		"a recommendation is young": {advised, 29 * time.Minute, nil, false},
+		"a recommendation ran out":  {advised, 30 * time.Minute, nil, true},
+		"a recommendation that is acted on": {advised, time.Hour, func(s *fleet.Snapshot) {
+			s.Cases[0].Marks.Rotation, s.Rotations = "r", []fleet.RotationRecord{{Run: "r"}}
+		}, false},
 		"AWS shows the wait later than it says it": {hooked, 30 * time.Second, nil, false},
 		"back in service after all":                {hooked, 2 * time.Minute, nil, true},
 		"ended by Auto Scaling":                    {hooked, 2 * time.Minute, func(s *fleet.Snapshot) { s.Groups[0].Instances[0].Lifecycle = fleet.TerminatingWait }, false},
@@ -223,7 +225,7 @@ func TestWhatLeavesTimeIsReplacedFirst(t *testing.T) {
 	s := three()
 	s.Cases = []fleet.Case{hear(t, &s, fleet.Case{}, advised)}
 	timely := func() string {
-		d, holds := Timely(&s, fleet.UsualPolicy)
+		d, holds := Timely(&s, fleet.UsualPolicy, nil)
 		return fmt.Sprint(len(d), " ", holds)
 	}
 	if got := timely(); got != "1 []" {
@@ -242,7 +244,7 @@ func TestWhatLeavesTimeIsReplacedFirst(t *testing.T) {
 		t.Error("no time:", got)
 	}
 	s.Cases = []fleet.Case{hear(t, &s, fleet.Case{}, spotted(fleet.ScheduledChange, "scheduled/a", 48*time.Hour))}
-	if d, _ := Timely(&s, fleet.UsualPolicy); len(d) != 1 || !d[0].Release || !d[0].Deadline.IsZero() {
+	if d, _ := Timely(&s, fleet.UsualPolicy, nil); len(d) != 1 || !d[0].Release || !d[0].Deadline.IsZero() {
 		t.Errorf("%+v", d)
 	}
 	s.Rotations = []fleet.RotationRecord{{Run: "r"}}

@@ -15,6 +15,9 @@ const settling = time.Minute
 // overdue is how long after its deadline an instance that is still in service counts as spared.
 const overdue = 10 * time.Minute
 
+// waitsAtMost is how long a hook whose instance cannot be seen any more is believed to wait.
+const waitsAtMost = 10 * time.Minute
+
 // Sweep compares what AWS shows with what is on file, and returns the notices that are missing: signals that were lost or never sent, and
 // signals that no longer hold. AWS's own state is the truth; messages only make it known sooner.
 func Sweep(s *fleet.Snapshot, p fleet.Policy) []fleet.Notice {
@@ -58,7 +61,13 @@ func (w *sweep) member(g *fleet.Group, in *fleet.Instance) {
 			Kind: fleet.SpotInterruption, ID: "spot", Effect: "terminate", Deadline: in.Reclaimed.Add(2 * time.Minute), Why: "EC2 takes the spot instance back",
 		})
 	}
+	if in.Lifecycle == fleet.Retained && len(g.Ours(nil, false)) > 0 {
+		w.missing(in.ID, fleet.Notice{Kind: fleet.TerminateHook, ID: "terminate-hook/", Group: g.Scaling(), Effect: "terminate", Why: "its group retains it after its hook was abandoned"})
+	}
 	for _, e := range in.Scheduled {
+		if past(e.NotBefore, w.s.Now) {
+			continue // EC2 may list it for long afterwards
+		}
 		w.missing(in.ID, fleet.Notice{Kind: fleet.ScheduledChange, ID: "scheduled/" + e.ID, Effect: e.Effect, Deadline: e.NotBefore, Why: e.Words})
 	}
 }
@@ -105,13 +114,21 @@ func (w *sweep) file(c *fleet.Case) {
 func (w *sweep) stale(c *fleet.Case, k *fleet.Signal) string {
 	g, in := w.s.Instance(c.Instance)
 	heard := w.s.Now.Sub(k.Heard)
-	serves := in != nil && in.Lifecycle == fleet.InService
+	n := w.s.NodeOf(c.Instance)
+	ready := n != nil && n.Ready
+	serves := in != nil && in.Lifecycle == fleet.InService || in == nil && ready && w.lives(c.Instance)
 	switch k.Kind {
 	case fleet.Rebalance:
-		if heard >= w.p.RebalanceFor && c.Marks.Rotation == "" {
+		if w.p.Rebalance == fleet.AdviceIgnore {
+			return "recommendations are ignored here"
+		}
+		if heard >= w.p.RebalanceFor && serves && !replacing(w.s, c) {
 			return fmt.Sprintf("nothing came of the recommendation in %s", w.p.RebalanceFor)
 		}
 	case fleet.TerminateHook:
+		if k.Destination == "WarmPool" && in == nil && heard < waitsAtMost {
+			return "" // the pool's members may not be listed: it is held until it is answered
+		}
 		if in == nil && heard >= settling && w.lives(c.Instance) {
 			return "its group let it go, to the warm pool or for good, and it was not ended"
 		}
@@ -126,7 +143,7 @@ func (w *sweep) stale(c *fleet.Case, k *fleet.Signal) string {
 			return "its time has passed and the instance is in service"
 		}
 	case fleet.StateChange:
-		if n := w.s.NodeOf(c.Instance); serves && n != nil && n.Ready && heard >= settling {
+		if serves && ready && heard >= settling {
 			return "its node is Ready and in service"
 		}
 	default:

@@ -436,26 +436,31 @@ func (r *Run) actEach(ctx context.Context, actions []fleet.Action, hand func(con
 		r.Shuffle(actions)
 	}
 	errs := make([]error, len(actions))
-	atOnce := actAtOnce
-	if r.AtOnce > 0 {
-		atOnce = r.AtOnce
-	}
-	slots := make(chan struct{}, atOnce)
-	var wg sync.WaitGroup
-	for i, a := range actions {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			errs[i] = hand(ctx, a)
-		})
-	}
-	wg.Wait()
+	r.each(len(actions), func(i int) { errs[i] = hand(ctx, actions[i]) })
 	for i, a := range actions {
 		if err := outcome(a, errs[i]); err != nil {
 			return err
 		}
 	}
 	return ctx.Err()
+}
+
+// each does n things, as many at once as actions may be in flight, and waits for all.
+func (r *Run) each(n int, do func(i int)) {
+	atOnce := actAtOnce
+	if r.AtOnce > 0 {
+		atOnce = r.AtOnce
+	}
+	slots := make(chan struct{}, atOnce)
+	var wg sync.WaitGroup
+	for i := range n {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			do(i)
+		})
+	}
+	wg.Wait()
 }
 
 // hand carries one action out. Once begun it is not cut off by the end of the run, which would leave its outcome unknown, but it is bounded.

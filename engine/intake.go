@@ -36,11 +36,11 @@ func (w *Watch) store(ctx context.Context, ms []fleet.Message) error {
 		batch[i].notices, batch[i].bad = w.Parse(m.Body)
 	}
 	s, err := w.read(ctx, batch)
-	if err != nil {
+	if s == nil {
 		return err
 	}
 	var done []fleet.Message
-	var troubles []error
+	troubles := []error{err} // EC2 did not answer: what it would have told waits, everything else is filed
 	for i := range batch {
 		if err := w.spell(ctx, s, &batch[i]); err != nil {
 			troubles = append(troubles, fmt.Errorf("message %s: %w", batch[i].ID, err))
@@ -88,7 +88,7 @@ func (w *Watch) read(ctx context.Context, batch []letter) (*fleet.Snapshot, erro
 	}
 	found, err := w.census(ctx, slices.Compact(slices.Sorted(slices.Values(ask))))
 	if err != nil {
-		return nil, err
+		return s, err
 	}
 	with := *s
 	with.Machines = append(slices.Clone(s.Machines), found...)
@@ -171,10 +171,10 @@ func (w *Watch) file(ctx context.Context, s *fleet.Snapshot, l *letter) (done bo
 			foreign++
 		}
 	}
-	if foreign == 0 || foreign < len(l.notices) {
+	if foreign == 0 {
 		return true, nil
 	}
-	if w.Foreign == Quarantine {
+	if w.Foreign == Quarantine && foreign == len(l.notices) {
 		return false, w.Queue.SetAside(ctx, l.Message, "about an instance of another cluster")
 	}
 	return false, w.Queue.Release(ctx, l.Message, min(releaseMin<<min(max(l.Times-1, 0), 10), releaseMax))
@@ -196,18 +196,27 @@ func (w *Watch) notice(ctx context.Context, s *fleet.Snapshot, n fleet.Notice) (
 		return Canaried, w.Canary(ctx, n)
 	}
 	if depart.Moot(s, n, w.Policy) != "" {
-		w.poke()
+		if n.Kind == fleet.LaunchHook {
+			w.poke()
+		}
 		return Ignored, nil
 	}
 	switch depart.WhoseIs(s, n) {
 	case depart.Others:
 		return Foreign, nil
-	case depart.Nobodys, depart.Unknown:
+	case depart.Nobodys:
 		return Ignored, nil
+	case depart.Unknown:
+		if w.Census == nil {
+			return Ignored, nil
+		}
+		return Unhandled, fmt.Errorf("whose instance %s is, EC2 has not said yet", n.Instance)
 	}
 	fate := Known
 	now := *s
 	now.Now = w.Now()
+	ctx, cancel := context.WithTimeout(ctx, actWithin)
+	defer cancel()
 	err := w.Docket.File(ctx, n.Instance, func(have fleet.Case) (fleet.Case, bool) {
 		want, differs := depart.Hear(&now, have, n, w.Policy)
 		if fate = Known; differs {

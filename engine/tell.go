@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -34,6 +35,7 @@ func (w *Watch) see(s *fleet.Snapshot, step evac.Step) {
 	if w.Teller == nil {
 		return
 	}
+	w.news.forget(s)
 	for _, p := range step.Standing {
 		if c := s.Case(p.Departure.Instance); c != nil {
 			w.news.put(word{c.Clone(), p})
@@ -58,6 +60,13 @@ func (n *news) put(x word) {
 	}
 }
 
+// forget drops what was said of cases that are over.
+func (n *news) forget(s *fleet.Snapshot) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	maps.DeleteFunc(n.said, func(id string, _ fleet.ExitProgress) bool { c := s.Case(id); return c == nil || !c.Open() })
+}
+
 // same tells whether two words differ in nothing but sentences, which may count seconds.
 func same(a, b fleet.ExitProgress) bool {
 	return a.Phase == b.Phase && a.Pods == b.Pods && (a.Waiting == "") == (b.Waiting == "")
@@ -77,9 +86,6 @@ func (n *news) take() (word, bool) {
 	x := n.of[slices.Min(ids)]
 	delete(n.of, x.c.Instance)
 	n.said[x.c.Instance] = x.p
-	if x.p.Phase.Over() {
-		delete(n.said, x.c.Instance)
-	}
 	return x, true
 }
 

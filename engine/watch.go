@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -25,16 +26,19 @@ const receivers = 4
 // Watch is a controller at work. Nothing in it is needed to go on after a crash.
 type Watch struct {
 	*Controller
-	run  *Run            // of the departures that AWS gave notice of
-	runs map[string]*Run // replacements that the controller began, by run
+	run  *Run                    // of the departures that AWS gave notice of
+	runs map[string]*replacement // that the controller began, by run
+
+	work sync.WaitGroup // replacements that go on by themselves
 
 	mu    sync.Mutex
 	seen  *fleet.Snapshot // as last observed; not changed any more
 	first chan struct{}   // closed when there is one
 
-	poked   chan struct{} // holds one token when the cloud should be asked again at once
-	beats   map[string]time.Time
-	answers map[string]map[string]time.Time // by instance and hook
+	poked   chan struct{}                // holds one token when the cloud should be asked again at once
+	waits   map[string]map[string]waited // what was done with hooks, by instance and hook
+	joining map[string]time.Time         // when a launch hook was first seen to hold an instance
+	late    error                        // why EC2 was not asked when it should have been
 	asked   []fleet.Machine
 	askAt   time.Time
 	log     map[string][]fleet.Entry // by instance, of open cases
@@ -45,8 +49,8 @@ type Watch struct {
 // Begin returns a controller that has done nothing yet.
 func (c *Controller) Begin() *Watch {
 	return &Watch{
-		Controller: c, run: c.Engine.Begin(evac.Plan{Run: fleet.NoticeRun}), runs: map[string]*Run{}, first: make(chan struct{}), poked: make(chan struct{}, 1), news: news{more: make(chan struct{}, 1)},
-		beats: map[string]time.Time{}, answers: map[string]map[string]time.Time{}, log: map[string][]fleet.Entry{},
+		Controller: c, run: c.Engine.Begin(evac.Plan{Run: fleet.NoticeRun}), runs: map[string]*replacement{}, first: make(chan struct{}), poked: make(chan struct{}, 1), news: news{more: make(chan struct{}, 1)},
+		waits: map[string]map[string]waited{}, joining: map[string]time.Time{}, log: map[string][]fleet.Entry{},
 	}
 }
 
@@ -55,6 +59,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	w := c.Begin()
 	within, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
+	defer w.work.Wait()
 	defer wg.Wait()
 	defer stop()
 	if c.Queue != nil {
@@ -130,12 +135,12 @@ func (w *Watch) poke() {
 // Tick observes, sweeps, decides and acts once. wait is how long nothing but an event can change the outcome.
 func (w *Watch) Tick(ctx context.Context) (wait time.Duration, err error) {
 	s, err := w.look(ctx)
+	if err == nil && w.sweep(ctx, &s) {
+		s, err = w.look(ctx) // once: whatever is on file by now, the nodes have waited long enough
+	}
 	if err != nil {
 		wait, _, err := w.run.stumble(ctx, err)
 		return wait, err
-	}
-	if swept, err := w.sweep(ctx, &s); err != nil || swept {
-		return 0, err
 	}
 	wait, begun, err := w.replace(ctx, &s)
 	if err != nil || begun {
@@ -167,9 +172,7 @@ func (w *Watch) look(ctx context.Context) (fleet.Snapshot, error) {
 		return s, err
 	}
 	s.Cluster = cmp.Or(w.ClusterName, s.ClusterByTags())
-	if err := w.ask(ctx, &s); err != nil {
-		return s, err
-	}
+	w.ask(ctx, &s)
 	w.run.trouble = 0
 	w.recall(&s)
 	w.run.assume(&s)
@@ -184,6 +187,9 @@ func (w *Watch) look(ctx context.Context) (fleet.Snapshot, error) {
 	return s, nil
 }
 
+// waited is what was done with one hook that holds one instance.
+type waited struct{ beat, answered time.Time }
+
 // answerAgain is how long an answer that AWS took is believed, while the hook goes on holding the instance.
 const answerAgain = 5 * time.Minute
 
@@ -192,15 +198,13 @@ func (w *Watch) recall(s *fleet.Snapshot) {
 	for i := range s.Groups {
 		for j := range s.Groups[i].Instances {
 			in := &s.Groups[i].Instances[j]
-			if b := w.beats[in.ID]; b.After(in.Beat) {
-				in.Beat = b
+			for hook, x := range w.waits[in.ID] {
+				in.Waits = append(in.Waits, fleet.Wait{Hook: hook, Beat: x.beat, Answered: !x.answered.IsZero() && s.Now.Sub(x.answered) < answerAgain})
 			}
-			for hook, at := range w.answers[in.ID] {
-				if s.Now.Sub(at) < answerAgain {
-					in.Answered = append(in.Answered, hook)
-				}
+			if in.Lifecycle == fleet.PendingWait && w.joining[in.ID].IsZero() {
+				w.joining[in.ID] = s.Now
 			}
-			slices.Sort(in.Answered)
+			in.Joining = w.joining[in.ID]
 		}
 	}
 }
@@ -218,41 +222,48 @@ func (w *Watch) lastSeen(ctx context.Context) (*fleet.Snapshot, error) {
 }
 
 // ask puts into the snapshot what EC2 says of instances on file that do not show whether they run.
-func (w *Watch) ask(ctx context.Context, s *fleet.Snapshot) error {
+// While it does not answer, its last word stands: what it was not asked about is taken to run.
+func (w *Watch) ask(ctx context.Context, s *fleet.Snapshot) {
 	ids := depart.Asked(s)
 	if w.Census == nil || len(ids) == 0 {
-		return nil
+		return
 	}
 	known := !slices.ContainsFunc(ids, func(id string) bool {
 		return !slices.ContainsFunc(w.asked, func(m fleet.Machine) bool { return m.ID == id })
 	})
-	if !known || s.Now.Sub(w.askAt) >= w.CloudEvery {
+	if since := s.Now.Sub(w.askAt); since >= w.CloudEvery || !known && w.late == nil {
 		found, err := w.census(ctx, ids)
-		if err != nil {
-			return err
+		if w.askAt, w.late = s.Now, err; err == nil {
+			w.asked = found
+		} else {
+			w.Note(Note{At: s.Now, Err: err, Again: w.CloudEvery})
 		}
-		w.asked, w.askAt = found, s.Now
 	}
 	s.Machines = w.asked
-	return nil
 }
 
 // sweep files what AWS shows and no message told, and tells whether anything was new.
-func (w *Watch) sweep(ctx context.Context, s *fleet.Snapshot) (swept bool, err error) {
-	if s.Stopped != nil {
-		return false, nil
-	}
-	for _, n := range depart.Sweep(s, w.Policy) {
-		fate, err := w.notice(ctx, s, n)
-		h := Heard{At: s.Now, Notice: n, Fate: fate}
-		if err != nil {
-			h.Why = err.Error()
-			w.Note(Note{At: s.Now, Err: err})
+//
+// It takes no longer than an action: hooks have to be held meanwhile.
+func (w *Watch) sweep(ctx context.Context, s *fleet.Snapshot) (swept bool) {
+	ctx, cancel := context.WithTimeout(ctx, actWithin)
+	defer cancel()
+	found := depart.Sweep(s, w.Policy)
+	heard := make([]Heard, len(found))
+	w.run.each(len(found), func(i int) {
+		fate, err := w.notice(ctx, s, found[i])
+		if heard[i] = (Heard{At: s.Now, Notice: found[i], Fate: fate}); err != nil {
+			heard[i].Why = err.Error()
+		}
+	})
+	for _, h := range heard {
+		if h.Why != "" {
+			w.Note(Note{At: s.Now, Err: errors.New(h.Why), Again: w.CloudEvery})
 		}
 		w.hear(h)
-		swept = swept || fate == Stored
+		swept = swept || h.Fate == Stored
 	}
-	return swept, ctx.Err()
+	return swept
 }
 
 // Criterion is what a replacement that a controller began prints where a person's rotation says how it chose its nodes.
@@ -265,25 +276,22 @@ const Requester = "drover controller"
 func (w *Watch) replace(ctx context.Context, s *fleet.Snapshot) (wait time.Duration, begun bool, err error) {
 	wait = w.CloudEvery
 	w.takeUp(s)
-	departures, holds := depart.Timely(s, w.Policy)
+	departures, holds := depart.Timely(s, w.Policy, w.stuck(s))
 	w.holds = holds
-	for _, d := range departures {
-		runs := len(w.runs)
-		if err := w.begin(ctx, s, d); err != nil {
-			return 0, false, err
+	if len(departures) > 0 && len(w.runs) == 0 { // one in a tick: planning takes time that others may not have
+		begun, err := w.begin(ctx, s, departures[0])
+		if err != nil || begun {
+			return 0, begun, err // no pod may move to its node any more
 		}
-		begun = begun || len(w.runs) > runs
-	}
-	if begun {
-		return 0, true, nil // no pod may move to its node any more
+		wait = 0
 	}
 	for id, r := range w.runs {
-		again, done, err := r.Tick(ctx)
+		again, done, err := w.drive(ctx, r)
 		switch {
 		case ctx.Err() != nil:
 			return 0, false, ctx.Err()
-		case done:
-			w.over(id, r, s.Now)
+		case done && err == nil:
+			w.over(id, r.Run, s.Now)
 		case err != nil: // the record stays, for a person to look at and take back
 			w.Note(Note{At: s.Now, Err: fmt.Errorf("run %s: %w", id, err), Again: stopAfter})
 			delete(w.runs, id)
@@ -293,6 +301,44 @@ func (w *Watch) replace(ctx context.Context, s *fleet.Snapshot) (wait time.Durat
 		}
 	}
 	return wait, false, nil
+}
+
+// replacement is a run that replaces one node.
+type replacement struct {
+	*Run
+	ended chan error // of the process's own goroutine for it; nil while there is none
+}
+
+// drive takes a replacement's next step. Where people may act too, it goes on by itself, under their lease.
+func (w *Watch) drive(ctx context.Context, r *replacement) (wait time.Duration, done bool, err error) {
+	switch {
+	case w.Alone == nil:
+		return r.Tick(ctx)
+	case r.ended == nil:
+		r.ended = make(chan error, 1)
+		w.work.Go(func() { r.ended <- w.Alone(ctx, r.toTheEnd) })
+	}
+	select {
+	case err := <-r.ended:
+		return 0, true, err
+	default:
+		return w.CloudEvery, false, nil
+	}
+}
+
+// toTheEnd ticks until the run is over. It does not listen for changes: those are the controller's, whose nodes have less time.
+func (r *replacement) toTheEnd(ctx context.Context) error {
+	for {
+		wait, done, err := r.Tick(ctx)
+		if err != nil || done {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(min(wait, publishEvery)):
+		}
+	}
 }
 
 // over says of a run that is over what could not be put back.
@@ -314,7 +360,7 @@ func (w *Watch) takeUp(s *fleet.Snapshot) {
 			continue
 		}
 		plan, _ := evac.Resume(s, rec)
-		w.runs[rec.Run] = w.forGroup(rec.Groups[0].Name).Begin(plan)
+		w.runs[rec.Run] = &replacement{Run: w.forGroup(rec.Groups[0].Name).Begin(plan)}
 	}
 }
 
@@ -323,32 +369,46 @@ func (w *Watch) pausing(key string, now time.Time) bool {
 	return b != nil && now.Before(b.until)
 }
 
-// begin begins the run that replaces one node. What stands in the way is said, and tried again later.
-func (w *Watch) begin(ctx context.Context, s *fleet.Snapshot, d fleet.Departure) error {
-	c := s.Case(d.Instance)
-	key := "replace " + d.Instance
-	if w.pausing(key, s.Now) {
-		w.holds = append(w.holds, fleet.Hold{Subject: "node " + d.Name(), Reason: w.run.backoff[key].why})
-		return nil
+// stuck are the instances that could not be replaced a while ago, and why.
+func (w *Watch) stuck(s *fleet.Snapshot) map[string]string {
+	out := map[string]string{}
+	for i := range s.Cases {
+		if key := replacing + s.Cases[i].Instance; w.pausing(key, s.Now) {
+			out[s.Cases[i].Instance] = w.run.backoff[key].why
+		}
 	}
-	run := "notice-" + d.Instance
+	return out
+}
+
+// replacing begins the key under which it is kept why an instance cannot be replaced for now.
+const replacing = "replace "
+
+// begin begins the run that replaces one node. What stands in the way is said, and tried again later.
+func (w *Watch) begin(ctx context.Context, s *fleet.Snapshot, d fleet.Departure) (begun bool, err error) {
+	c := s.Case(d.Instance)
+	key := replacing + d.Instance
+	run := fmt.Sprintf("notice-%s-%s", d.Instance, s.Now.UTC().Format("0102t1504"))
 	plan, findings := evac.Make(s, []string{d.Group}, []fleet.Departure{d}, evac.Options{Run: run, Requester: Requester, Criterion: Criterion, Words: d.Why, Surge: evac.Surge{Count: 1}})
 	if i := slices.IndexFunc(findings, func(f fleet.Finding) bool { return f.Blocks }); i >= 0 {
 		w.run.backoff[key] = &backoff{until: s.Now.Add(stopAfter), why: "cannot be replaced first: " + findings[i].String()}
-		return nil
+		return false, nil
 	}
 	if len(plan.Forecast.Stuck) > 0 {
-		w.run.backoff[key] = &backoff{until: s.Now.Add(stopAfter), why: "cannot be replaced first: the forecast comes to a stand"}
-		return nil
+		w.run.backoff[key] = &backoff{until: s.Now.Add(stopAfter), why: "cannot be replaced first: " + plan.Forecast.Stuck[0].String()}
+		return false, nil
 	}
 	mark := c.Clone()
 	mark.Marks.Rotation, mark.Marks.Replaced = run, s.Now
 	a := fleet.Action{Verb: fleet.File, Run: fleet.NoticeRun, Instance: d.Instance, Node: d.Node, Case: &mark, Why: "its replacement comes first"}
 	if err := w.act(ctx, []fleet.Action{a}, s.Now); err != nil {
-		return err
+		return false, err
 	}
-	w.runs[run] = w.forGroup(d.Group).Begin(plan)
-	return nil
+	if b := w.run.backoff[a.Key()]; b != nil {
+		w.run.backoff[key] = &backoff{until: b.until, why: "its replacement could not be written down: " + b.why}
+		return false, nil
+	}
+	w.runs[run] = &replacement{Run: w.forGroup(d.Group).Begin(plan)}
+	return true, nil
 }
 
 // forGroup is the engine for a run about one group.
@@ -393,15 +453,11 @@ func (w *Watch) done(a fleet.Action) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.Now()
-	if a.Verb == fleet.Heartbeat {
-		w.beats[a.Instance] = now
-		return
+	if a.Verb == fleet.Heartbeat || a.Verb == fleet.Complete {
+		w.hooked(a, now)
 	}
-	if a.Verb == fleet.Complete {
-		if w.answers[a.Instance] == nil {
-			w.answers[a.Instance] = map[string]time.Time{}
-		}
-		w.answers[a.Instance][a.Hook] = now
+	if a.Verb == fleet.Heartbeat {
+		return // of no interest later
 	}
 	id := a.Instance
 	if id == "" && w.seen != nil {
@@ -421,6 +477,22 @@ func (w *Watch) done(a fleet.Action) {
 	}
 }
 
+// hooked remembers what was done with a hook.
+func (w *Watch) hooked(a fleet.Action, now time.Time) {
+	of := w.waits[a.Instance]
+	if of == nil {
+		of = map[string]waited{}
+		w.waits[a.Instance] = of
+	}
+	x := of[a.Hook]
+	if a.Verb == fleet.Heartbeat {
+		x.beat = now
+	} else {
+		x.answered = now
+	}
+	of[a.Hook] = x
+}
+
 // logged is how many lines are kept of a case.
 const logged = 100
 
@@ -433,16 +505,14 @@ func (w *Watch) leave(s *fleet.Snapshot) {
 			delete(w.log, id)
 		}
 	}
-	for id := range w.beats {
-		if _, in := s.Instance(id); in == nil {
-			delete(w.beats, id)
+	held := map[string]bool{}
+	for i := range s.Groups {
+		for _, in := range s.Groups[i].Instances {
+			held[in.ID] = strings.HasSuffix(in.Lifecycle, "Wait") || strings.HasSuffix(in.Lifecycle, "Proceed")
 		}
 	}
-	for id := range w.answers {
-		if _, in := s.Instance(id); in == nil || !strings.HasSuffix(in.Lifecycle, "Wait") && !strings.HasSuffix(in.Lifecycle, "Proceed") {
-			delete(w.answers, id)
-		}
-	}
+	maps.DeleteFunc(w.waits, func(id string, _ map[string]waited) bool { return !held[id] })
+	maps.DeleteFunc(w.joining, func(id string, _ time.Time) bool { return !held[id] })
 }
 
 // tidy forgets refusals that are long over.

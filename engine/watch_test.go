@@ -183,7 +183,7 @@ func TestPoisonIsInNobodysWay(t *testing.T) {
 func TestOthersMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice()
-		o.known = []fleet.Machine{{ID: "i-0000green", Cluster: "green"}, {ID: "i-0000alone"}}
+		o.known = []fleet.Machine{{ID: "i-0000green", State: "running", Cluster: "green"}, {ID: "i-0000alone", State: "running"}}
 		w, err := o.take(t, "spot i-0000green", "spot i-0000alone", "spot i-00000gone")
 		if err != nil {
 			t.Fatal(err)

@@ -26,7 +26,7 @@ func newRecord(s *fleet.Snapshot, p *Plan, o Options) fleet.RotationRecord {
 				e.Targets = append(e.Targets, t.Group)
 			}
 		}
-		if n := s.Node(e.Node); n != nil && n.Mark() != nil {
+		if n := s.Node(e.Node); n != nil && n.Mark() != nil && n.Mark().Value != fleet.NoticeRun {
 			e.Drained = n.Mark().Value
 		}
 		r.Exits = append(r.Exits, e.Departure)

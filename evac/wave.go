@@ -56,11 +56,12 @@ func (v *tick) nextWave() Step {
 	w := &wave{tick: v, policy: *v.plan.Policy}
 	w.find()
 	w.beat()
+	w.admit(false)
 	if why, since := v.stopped(); why != "" {
 		v.out.Holds = append(v.out.Holds, fleet.Hold{Subject: v.subject(), Reason: why, Since: since})
 		return w.told()
 	}
-	w.admit()
+	w.admit(true)
 	for i := range w.goers {
 		switch g := &w.goers[i]; g.stage {
 		case returning:
@@ -69,9 +70,7 @@ func (v *tick) nextWave() Step {
 			w.bury(g)
 		}
 	}
-	if !w.shutAll() {
-		return w.told()
-	}
+	w.forcedOnly = !w.shutAll()
 	w.move()
 	v.unsurgeGone()
 	for i := range w.goers {
@@ -122,6 +121,8 @@ type wave struct {
 	*tick
 	policy fleet.Policy
 	goers  []goer
+
+	forcedOnly bool // a node that was noticed a moment ago still takes pods: none moves that need not
 }
 
 // find finds where each case stands, the nearest deadline first.
@@ -194,23 +195,20 @@ func (w *wave) beat() {
 		if g.in == nil || !g.c.Waits(g.in) || g.stage == gone {
 			continue
 		}
-		if d := g.c.Deadline; !d.IsZero() && w.s.Now.After(d) {
-			continue // it is being answered
-		}
 		for _, name := range unanswered(g.group, g.in, g.c) {
-			w.heartbeat(g.group, g.in, g.Name(), name, g.c.Opened)
+			w.heartbeat(g.group, g.in, g.Name(), name, g.c.Waiting(name))
 		}
 	}
 }
 
 // heartbeat renews a wait when a third of the hook's time is over. After a restart nobody knows when the last one was: then at once, unless the wait
-// itself is that young.
+// itself is known to be that young.
 func (w *wave) heartbeat(g *fleet.Group, in *fleet.Instance, node, name string, since time.Time) {
 	every := 20 * time.Minute // a third of what a hook has that nobody configured
 	if h := g.Hook(name); h != nil && h.Heartbeat > 0 {
 		every = h.Heartbeat / 3
 	}
-	last := in.Beat
+	last := in.Wait(name).Beat
 	if last.Before(since) {
 		last = since
 	}
@@ -219,8 +217,8 @@ func (w *wave) heartbeat(g *fleet.Group, in *fleet.Instance, node, name string, 
 	}
 }
 
-// admit answers launch hooks: an instance goes into service when its node is Ready.
-func (w *wave) admit() {
+// admit answers launch hooks: an instance goes into service when its node is Ready. Until then, or when it may not answer, it has them wait.
+func (w *wave) admit(mayAnswer bool) {
 	for i := range w.s.Groups {
 		g := &w.s.Groups[i]
 		hooks := g.Ours(nil, true)
@@ -235,30 +233,57 @@ func (w *wave) admit() {
 				continue
 			}
 			n := w.ix.nodeOf[in.ID]
-			why, result := notJoined(g, in, n), ""
-			switch took := w.s.Now.Sub(in.Launched); {
-			case pooled:
-				result, why = fleet.Continue, "it goes to the warm pool, where it serves nobody"
-			case why == "":
-				result, why = fleet.Continue, "its node is Ready"
-			case w.policy.Join > 0 && !in.Launched.IsZero() && took > w.policy.Join:
-				result, why = fleet.Abandon, fmt.Sprintf("%s, %s after its launch", why, took.Round(time.Second))
-			}
+			result, why := w.joined(g, in, n, pooled)
 			for _, h := range hooks {
-				if result == "" {
+				switch {
+				case !mayAnswer && result == "":
 					w.hold("instance "+in.ID, "is held by hook %s: %s", h, why)
-					w.heartbeat(g, in, nameOf(n, in), h, in.Launched)
-					continue
+					fallthrough
+				case !mayAnswer:
+					w.heartbeat(g, in, nameOf(n, in), h, time.Time{})
+				case result != "" && !in.Wait(h).Answered:
+					w.do(fleet.Action{Verb: fleet.Complete, Group: g.Name, Instance: in.ID, Node: nameOf(n, in), Hook: h, Result: result, Why: why})
 				}
-				w.do(fleet.Action{Verb: fleet.Complete, Group: g.Name, Instance: in.ID, Node: nameOf(n, in), Hook: h, Result: result, Why: why})
 			}
 		}
 	}
 }
 
-// notJoined says what a new instance that a hook holds lacks. Auto Scaling registers it in the group's own target groups only afterwards; those that
-// a controller in the cluster fills may know it already.
-func notJoined(g *fleet.Group, in *fleet.Instance, n *fleet.Node) string {
+// joined says how the launch hooks of an instance are to be answered, "" while they are not, and why. How long it has been waiting is counted from when
+// this process first saw it: when it was launched says nothing of one that comes from a warm pool.
+func (w *wave) joined(g *fleet.Group, in *fleet.Instance, n *fleet.Node, pooled bool) (result, why string) {
+	took := time.Duration(0)
+	if !in.Joining.IsZero() {
+		took = w.s.Now.Sub(in.Joining)
+	}
+	late := w.policy.Join > 0 && took > w.policy.Join
+	lacks, registers := notJoined(n), registering(g, in)
+	switch {
+	case pooled:
+		return fleet.Continue, "it goes to the warm pool, where it serves nobody"
+	case lacks == "" && (registers == "" || late):
+		return fleet.Continue, "its node is Ready"
+	case lacks != "" && late:
+		return fleet.Abandon, fmt.Sprintf("%s, %s after it was launched", lacks, took.Round(time.Second))
+	case lacks != "":
+		return "", lacks
+	}
+	return "", registers
+}
+
+// registering says in which target group a new instance is on its way to be healthy. Auto Scaling registers it in the group's own only after its launch
+// hooks; those that a controller in the cluster fills may know it already, and one of them may call a node without pods unhealthy.
+func registering(g *fleet.Group, in *fleet.Instance) string {
+	for _, tg := range g.Targets {
+		if in.Target(tg.ARN) == fleet.TargetInitial {
+			return "it is " + fleet.TargetInitial + " in target group " + tg.Name
+		}
+	}
+	return ""
+}
+
+// notJoined says what the node of a new instance lacks.
+func notJoined(n *fleet.Node) string {
 	switch {
 	case n == nil:
 		return "it has not registered as a node yet"
@@ -266,11 +291,6 @@ func notJoined(g *fleet.Group, in *fleet.Instance, n *fleet.Node) string {
 		return "its node is not Ready yet"
 	case n.Starting():
 		return "its node still carries a start-up taint"
-	}
-	for _, tg := range g.Targets {
-		if state := in.Target(tg.ARN); state != fleet.TargetHealthy && state != fleet.TargetUnused && state != fleet.TargetDraining {
-			return fmt.Sprintf("it is %s in target group %s", state, tg.Name)
-		}
 	}
 	return ""
 }
@@ -285,6 +305,9 @@ func (w *wave) shutAll() bool {
 		}
 		m := g.node.Mark()
 		g.shut = m != nil && (g.stage == resting || m.Effect == fleet.NoSchedule && g.node.Excluded)
+		if g.stage == leaving {
+			w.deregister(g)
+		}
 		switch {
 		case g.shut:
 			continue
@@ -292,9 +315,8 @@ func (w *wave) shutAll() bool {
 			w.taint(g.node, fleet.PreferNoSchedule, g.c.Why)
 		default:
 			w.do(fleet.Action{Verb: fleet.Shut, Node: g.node.Name, Instance: g.c.Instance, Why: g.c.Why})
-			w.deregister(g)
 		}
-		if w.s.Now.Sub(g.c.Opened) < together {
+		if w.s.Now.Sub(g.c.Since()) < together {
 			all = false
 		}
 	}
@@ -339,12 +361,13 @@ func (w *wave) pod(g *goer, p *fleet.Pod, of *workload, r *room, lanes map[lane]
 	switch grace, forced := w.grace(g, p); {
 	case p.Terminating:
 		w.hold(name, "is shutting down on %s, has %s for it", g.Name(), p.Grace)
+	case forced && !p.Finished:
+		w.do(fleet.Action{Verb: fleet.Delete, Pod: p.Ref, Node: g.node.Name, Grace: grace, Why: w.whyForced(g, p, grace)})
 	case w.rides(g, p):
 		w.hold(name, "came to %s after it was shut, and tolerates that: it goes with its node", g.Name())
+	case w.forcedOnly:
 	case p.Finished:
 		w.do(fleet.Action{Verb: fleet.Evict, Pod: p.Ref, Node: g.node.Name, Why: "finished: removed with its node"})
-	case forced:
-		w.do(fleet.Action{Verb: fleet.Delete, Pod: p.Ref, Node: g.node.Name, Grace: grace, Why: w.whyForced(g, p, grace)})
 	case p.Refused != "":
 		w.hold(name, "stays on %s: %s", g.Name(), p.Refused)
 	case p.Owner.Kind == "":
@@ -387,17 +410,29 @@ func (w *wave) grace(g *goer, p *fleet.Pod) (grace time.Duration, forced bool) {
 		return 0, false
 	}
 	left := g.c.Deadline.Sub(w.s.Now) - margin
+	if w.hard(g, left) < left {
+		left = w.hard(g, left)
+	}
 	if p.Grace < left {
 		if last := w.s.Now.Add(left - p.Grace); w.out.Again.IsZero() || last.Before(w.out.Again) {
 			w.out.Again = last
 		}
 		return 0, false
 	}
-	return max(time.Second, min(p.Grace, left)).Truncate(time.Second), true
+	return max(time.Second, min(p.Grace, w.hard(g, p.Grace))).Truncate(time.Second), true
+}
+
+// hard is how long a pod has until its machine goes whatever anybody does: only that cuts its own time short, not the policy's patience.
+func (w *wave) hard(g *goer, otherwise time.Duration) time.Duration {
+	end := g.c.End(g.group, g.in)
+	if end.IsZero() {
+		return otherwise
+	}
+	return end.Sub(w.s.Now) - margin
 }
 
 func (w *wave) whyForced(g *goer, p *fleet.Pod, grace time.Duration) string {
-	left := g.c.Deadline.Sub(w.s.Now).Truncate(time.Second)
+	left := max(0, g.c.Deadline.Sub(w.s.Now).Truncate(time.Second))
 	if grace < p.Grace {
 		return fmt.Sprintf("%s; its machine goes in %s, it wants %s to stop", g.c.Why, left, p.Grace)
 	}
@@ -412,7 +447,7 @@ func (w *wave) keeps(g *goer) bool {
 // rides tells whether a pod came after its node was shut because it tolerates that: moved, it would only come back.
 func (w *wave) rides(g *goer, p *fleet.Pod) bool {
 	t := fleet.Taint{Key: fleet.TaintKey, Value: fleet.NoticeRun, Effect: fleet.NoSchedule}
-	return p.Tolerates(t) && p.Created.After(g.c.Opened) && !p.Finished
+	return p.Tolerates(t) && p.Created.After(g.c.Since()) && !p.Finished
 }
 
 // timeFor tells whether a pod's replacement may come first.
@@ -423,20 +458,20 @@ func (w *wave) timeFor(g *goer, p *fleet.Pod) bool {
 // waitsForRoom tells whether a pod that fits nowhere stays a while: until new capacity is there, or long enough that only a pod without a node will
 // bring any.
 func (w *wave) waitsForRoom(g *goer) bool {
-	if w.s.Now.Sub(g.c.Opened) < unplaced {
+	if w.s.Now.Sub(g.c.Since()) < unplaced {
 		return true
 	}
-	return w.s.Now.Sub(g.c.Opened) < 3*unplaced && g.group != nil && slices.ContainsFunc(g.group.Instances, func(in fleet.Instance) bool {
+	return w.s.Now.Sub(g.c.Since()) < 3*unplaced && g.group != nil && slices.ContainsFunc(g.group.Instances, func(in fleet.Instance) bool {
 		return in.Counted() && notArrived(g.group, &in, w.ix.nodeOf[in.ID]) != ""
 	})
 }
 
 // release answers the hooks of a node that has nothing left to move, or no time.
 func (w *wave) release(g *goer) {
-	late := !g.c.Deadline.IsZero() && !w.s.Now.Before(g.c.Deadline.Add(-margin/2))
 	left := w.staying(g)
+	late := w.late(g, left)
 	switch {
-	case len(left) > 0 && !late:
+	case (len(left) > 0 || g.node != nil && !g.shut) && !late:
 		return
 	case g.in == nil:
 		return // no group's, or no longer: it goes as whoever ends it says
@@ -451,7 +486,7 @@ func (w *wave) release(g *goer) {
 		w.answer(g, len(left))
 	case g.in.Lifecycle == fleet.Retained:
 		if len(left) == 0 {
-			w.do(fleet.Action{Verb: fleet.Terminate, Group: g.group.Name, Instance: g.c.Instance, Node: g.Node, Expect: fleet.Expect{Empty: g.node != nil}, Why: "it was retained until it was empty"})
+			w.do(fleet.Action{Verb: fleet.Terminate, Group: g.group.Name, Instance: g.c.Instance, Node: g.Node, Expect: fleet.Expect{Empty: g.node != nil && len(g.pods) == 0}, Why: "it was retained until it was empty"})
 		}
 	case g.in.Lifecycle == fleet.InService:
 		if len(left) == 0 {
@@ -459,6 +494,33 @@ func (w *wave) release(g *goer) {
 		}
 	}
 }
+
+// late tells whether a hook is to be answered whatever is still on its node: the machine goes anyway, or the pods have had the policy's time and then
+// their own.
+func (w *wave) late(g *goer, left []*fleet.Pod) bool {
+	if end := g.c.End(g.group, g.in); !end.IsZero() && !w.s.Now.Before(end.Add(-margin/2)) {
+		return true
+	}
+	if g.c.Deadline.IsZero() {
+		return false
+	}
+	last := g.c.Deadline
+	if !w.keeps(g) {
+		for _, p := range left {
+			told := p.Grace + margin
+			if !p.Terminating {
+				told += untold // nobody led, or its deletion is refused
+			}
+			if at := g.c.Deadline.Add(told); at.After(last) {
+				last = at
+			}
+		}
+	}
+	return !w.s.Now.Before(last)
+}
+
+// untold is how much longer than its deadline a node waits for a pod that was not told to stop yet.
+const untold = 10 * time.Minute
 
 // staying are the pods that keep a node from being empty. A pod whose time to stop is long over runs no more, whatever holds its object.
 func (w *wave) staying(g *goer) []*fleet.Pod {
@@ -485,7 +547,7 @@ func (w *wave) answer(g *goer, left int) {
 
 // unanswered are drover's hooks that may hold an instance still. Others' may hold it longer than they do.
 func unanswered(group *fleet.Group, in *fleet.Instance, c *fleet.Case) []string {
-	return slices.DeleteFunc(group.Ours(c, false), func(h string) bool { return slices.Contains(in.Answered, h) })
+	return slices.DeleteFunc(group.Ours(c, false), func(h string) bool { return in.Wait(h).Answered })
 }
 
 func (w *wave) complete(g *goer, result, why string, empty bool) {
@@ -526,7 +588,7 @@ func (w *wave) giveBack(g *goer) {
 func (w *wave) bury(g *goer) {
 	n := g.node
 	switch {
-	case g.in != nil && g.c.Waits(g.in):
+	case g.in != nil && g.c.Waits(g.in) && len(unanswered(g.group, g.in, g.c)) > 0:
 		w.complete(g, fleet.Continue, "its machine is gone already", false)
 	case n == nil && g.in != nil && !g.in.Leaving():
 		w.hold("node "+g.Name(), "its machine is gone, and group %s has not noticed yet", g.Group)

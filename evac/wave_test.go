@@ -175,12 +175,16 @@ func TestWhenTimeIsUpTheHookIsAnswered(t *testing.T) {
 		waves(&s, policy)
 		s.Now = c.Deadline
 		step := waves(&s, policy)
-		want := map[bool]string{false: fleet.Continue, true: fleet.Abandon}[retain]
-		if got := of(step, fleet.Complete); len(got) != 1 || got[0].Result != want || got[0].Expect.Empty {
-			t.Error(got)
-		}
 		if killed := len(of(step, fleet.Delete)); (killed == 0) != retain {
 			t.Errorf("retain %t: %d pods deleted past their budgets", retain, killed)
+		}
+		if got := of(step, fleet.Complete); (len(got) == 0) == retain {
+			t.Errorf("retain %t: at its deadline, with pods that were told a moment ago: %v", retain, got)
+		}
+		s.Now = c.Deadline.Add(time.Minute)
+		if got := append(of(step, fleet.Complete), of(waves(&s, policy), fleet.Complete)...); len(got) != 1 || got[0].Expect.Empty ||
+			got[0].Result != map[bool]string{false: fleet.Continue, true: fleet.Abandon}[retain] {
+			t.Errorf("retain %t: %v", retain, got)
 		}
 	}
 	s := deserted(web())
@@ -214,13 +218,9 @@ func TestHooksAreHeldForAllThatWait(t *testing.T) {
 	if got := of(waves(&s, fleet.UsualPolicy), fleet.Heartbeat); len(got) != 3 {
 		t.Error(got)
 	}
-	s.Groups[0].Instances[0].Beat = s.Now
+	s.Groups[0].Instances[0].Waits = []fleet.Wait{{Hook: "drover-terminate", Beat: s.Now}}
 	if got := of(waves(&s, fleet.UsualPolicy), fleet.Heartbeat); len(got) != 2 {
 		t.Error(got)
-	}
-	s.Now = s.Cases[0].Deadline.Add(time.Second)
-	if got := of(waves(&s, fleet.UsualPolicy), fleet.Heartbeat); len(got) != 0 {
-		t.Error("past the deadline:", got)
 	}
 }
 
@@ -287,15 +287,20 @@ func TestANewInstanceServesWhenItsNodeIsReady(t *testing.T) {
 	in := &s.Groups[0].Instances[0]
 	in.Lifecycle, in.Launched = fleet.PendingWait, s.Now
 	s.Nodes[0].Ready = false
-	if step := waves(&s, fleet.UsualPolicy); kinds(step) != "[]" || !strings.Contains(fmt.Sprint(step.Holds), "its node is not Ready yet") {
-		t.Error(kinds(step), step.Holds)
+	in.Joining = s.Now
+	if step := waves(&s, fleet.UsualPolicy); kinds(step) != "[heartbeat:1]" || !strings.Contains(fmt.Sprint(step.Holds), "its node is not Ready yet") {
+		t.Error("nobody knows how long it waits already:", kinds(step), step.Holds)
 	}
-	s.Now = s.Now.Add(2 * time.Minute)
-	if got := kinds(waves(&s, fleet.UsualPolicy)); got != "[heartbeat:1]" {
-		t.Error(got)
+	in.Waits = []fleet.Wait{{Hook: "drover-launch", Beat: s.Now}}
+	for after, want := range map[time.Duration]string{time.Minute: "[]", 2 * time.Minute: "[heartbeat:1]"} {
+		later := s.Clone()
+		later.Now = s.Now.Add(after)
+		if got := kinds(waves(&later, fleet.UsualPolicy)); got != want {
+			t.Error(after, got)
+		}
 	}
 	late := s.Clone()
-	late.Now = s.Now.Add(fleet.UsualPolicy.Join)
+	late.Now = s.Now.Add(fleet.UsualPolicy.Join + time.Second)
 	if got := of(waves(&late, fleet.UsualPolicy), fleet.Complete); len(got) != 1 || got[0].Result != fleet.Abandon {
 		t.Error(got)
 	}

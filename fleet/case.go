@@ -40,9 +40,30 @@ const NoticeRun = "notices"
 // pressing is how long before its date a node that was not replaced is emptied all the same.
 const pressing = 30 * time.Minute
 
+// presses are the signals that leave no time for a replacement.
+var presses = []NoticeKind{TerminateHook, SpotInterruption, StateChange, CapacityBlock, CapacityReservation}
+
+// Since is when the case began to press; its opening, when it does not yet.
+func (c *Case) Since() time.Time {
+	var at time.Time
+	for i := range c.Signals {
+		k := &c.Signals[i]
+		if k.Ended.IsZero() && slices.Contains(presses, k.Kind) && (at.IsZero() || k.Heard.Before(at)) {
+			at = k.Heard
+		}
+	}
+	if at.IsZero() && !c.Deadline.IsZero() {
+		at = c.Deadline.Add(-pressing)
+	}
+	if at.Before(c.Opened) {
+		return c.Opened
+	}
+	return at
+}
+
 // Pressing tells whether the case can no longer wait for a replacement: AWS has begun, or is about to.
 func (c *Case) Pressing(now time.Time) bool {
-	if c.Holds(TerminateHook, SpotInterruption, StateChange, CapacityBlock, CapacityReservation) != nil {
+	if c.Holds(presses...) != nil {
 		return true
 	}
 	return !c.Deadline.IsZero() && c.Deadline.Sub(now) < pressing
@@ -59,6 +80,47 @@ func (n *Notice) OwnHook() bool {
 // told tells whether a hook itself told drover that it holds the instance.
 func (c *Case) told(hook string) bool {
 	return c != nil && slices.ContainsFunc(c.Signals, func(k Signal) bool { return k.Hook == hook && k.own() && k.Ended.IsZero() })
+}
+
+// Waiting is since when a hook is known to hold the instance; zero when only the sweep told of it, which says nothing of how long.
+func (c *Case) Waiting(hook string) time.Time {
+	for i := range c.Signals {
+		if k := &c.Signals[i]; k.Kind == TerminateHook && k.Hook == hook && k.Ended.IsZero() && k.Source != FromSweep {
+			return k.At
+		}
+	}
+	return time.Time{}
+}
+
+// End is when the machine goes whatever anybody does: the dates that AWS gave, and the longest that hooks can hold it. Zero when nothing says.
+func (c *Case) End(g *Group, in *Instance) time.Time {
+	var end time.Time
+	for i := range c.Signals {
+		k := &c.Signals[i]
+		at := k.Deadline
+		if k.Kind == TerminateHook {
+			at = k.wall(g, in)
+		}
+		if k.Ended.IsZero() && !at.IsZero() && (end.IsZero() || at.Before(end)) {
+			end = at
+		}
+	}
+	return end
+}
+
+// wall is until when a hook can hold the instance; zero when that is not known, or over.
+func (k *Signal) wall(g *Group, in *Instance) time.Time {
+	if g == nil || in == nil || in.Lifecycle == Retained {
+		return time.Time{}
+	}
+	h := g.Hook(k.Hook)
+	switch {
+	case h == nil || h.Heartbeat <= 0:
+		return time.Time{}
+	case k.OwnHook():
+		return k.At.Add(h.Held())
+	}
+	return k.At.Add(h.Heartbeat) // nobody may have somebody else's hook wait longer
 }
 
 // Waits tells whether a terminate hook holds the instance: before it is ended, or before it goes back to the warm pool.

@@ -90,7 +90,7 @@ func (g Group) clone() Group {
 	g.Hooks = slices.Clone(g.Hooks)
 	for i := range g.Instances {
 		g.Instances[i].Targets = slices.Clone(g.Instances[i].Targets)
-		g.Instances[i].Answered = slices.Clone(g.Instances[i].Answered)
+		g.Instances[i].Waits = slices.Clone(g.Instances[i].Waits)
 	}
 	if g.Mark != nil {
 		m := *g.Mark
@@ -198,8 +198,25 @@ type Instance struct {
 	Spot      bool
 	Reclaimed time.Time   // when EC2 said that it takes the spot instance back; zero when it has not
 	Scheduled []Scheduled // what EC2 will do to it
-	Beat      time.Time   // when this process last had its hook hold it longer; zero when it has not
-	Answered  []string    // hooks that this process has answered for it
+	Waits     []Wait      // what this process has done with hooks that hold it, which AWS does not show
+	Joining   time.Time   // when this process first saw a launch hook hold it; zero when it has not
+}
+
+// Wait is what a process has done with a hook that holds an instance.
+type Wait struct {
+	Hook     string
+	Beat     time.Time // when it last had the hook hold it longer; zero when it has not
+	Answered bool
+}
+
+// Wait returns what this process has done with a hook.
+func (i *Instance) Wait(hook string) Wait {
+	for _, w := range i.Waits {
+		if w.Hook == hook {
+			return w
+		}
+	}
+	return Wait{Hook: hook}
 }
 
 // Leaving tells whether the group is already ending the instance.

@@ -168,7 +168,10 @@ func (w *World) serve() error {
 		return fmt.Errorf("AWS endpoint: %w", err)
 	}
 	w.Endpoint = "http://" + l.Addr().String()
-	w.server = &http.Server{Handler: wire.Handler(w.Cloud, wire.Options{}), ReadHeaderTimeout: 10 * time.Second}
+	front := http.NewServeMux()
+	front.Handle("/", wire.Handler(w.Cloud, wire.Options{}))
+	front.HandleFunc("POST "+doPath, w.takeDeeds)
+	w.server = &http.Server{Handler: front, ReadHeaderTimeout: 10 * time.Second}
 	w.work.Go(func() {
 		if err := w.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			w.log.Error("AWS endpoint", "err", err)

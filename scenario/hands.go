@@ -7,6 +7,7 @@ import (
 
 	"drover.dev/engine"
 	"drover.dev/fleet"
+	memory "drover.dev/sandbox/fast"
 )
 
 // cloudHand is drover's hand on the stage's cloud, with the variation's trouble in between.
@@ -15,15 +16,109 @@ type cloudHand struct{ *Stage }
 // clusterHand is the one on its cluster.
 type clusterHand struct{ *Stage }
 
+// docketHand, censusHand and queueHand are a controller's other hands. A process that was killed does nothing more with them.
+type (
+	docketHand struct{ *Stage }
+	censusHand struct{ *Stage }
+	queueHand  struct {
+		*Stage
+		*memory.Queue
+	}
+)
+
 var (
 	_ engine.Cloud   = cloudHand{}
 	_ engine.Cluster = clusterHand{}
+	_ engine.Docket  = docketHand{}
+	_ engine.Census  = censusHand{}
+	_ engine.Queue   = queueHand{}
 )
 
-// call makes one call, unless it is the one that is to fail.
-func (s *Stage) call(do func() error) error {
+func (h docketHand) File(ctx context.Context, instance string, change func(fleet.Case) (fleet.Case, bool)) error {
+	wrote := false
+	return h.effect(ctx, false, func() error {
+		return h.w.Cluster.File(ctx, instance, func(have fleet.Case) (want fleet.Case, differs bool) {
+			want, wrote = change(have)
+			return want, wrote
+		})
+	}, &wrote)
+}
+
+func (h censusHand) Machines(ctx context.Context, ids []string) (out []fleet.Machine, err error) {
+	err = h.call(true, func() error {
+		out, err = h.cloud.Machines(ctx, ids)
+		return err
+	})
+	return out, err
+}
+
+// Receive counts as a call only when there may be something to receive: an empty queue is asked too often to be worth a failure each time.
+func (h queueHand) Receive(ctx context.Context) (out []fleet.Message, err error) {
+	if ctx.Err() != nil || len(h.queued(h.mail.url)) == 0 {
+		return nil, ctx.Err()
+	}
+	err = h.call(true, func() error {
+		out, err = h.Queue.Receive(ctx)
+		return err
+	})
+	return out, err
+}
+
+func (h queueHand) Delete(ctx context.Context, ms []fleet.Message) error {
+	return h.effect(ctx, true, func() error {
+		for _, m := range ms {
+			h.watch.deletes(m)
+		}
+		return h.Queue.Delete(ctx, ms)
+	})
+}
+
+func (h queueHand) Release(ctx context.Context, m fleet.Message, after time.Duration) error {
+	return h.effect(ctx, true, func() error { return h.Queue.Release(ctx, m, after) })
+}
+
+func (h queueHand) SetAside(ctx context.Context, m fleet.Message, why string) error {
+	return h.effect(ctx, true, func() error { return h.Queue.SetAside(ctx, m, why) })
+}
+
+// effect carries out what is no action of the mind's: it may be the call that fails or whose reply is lost, and the process may be killed after it.
+func (s *Stage) effect(ctx context.Context, aws bool, do func() error, wrote ...*bool) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	n := s.calls.n
+	s.calls.acts = append(s.calls.acts, n)
+	err := s.call(aws, do)
+	s.watch.forget()
+	s.whatIsTrue()
+	for _, w := range wrote {
+		if !*w {
+			return err // nothing came of it: nobody can tell whether the process was killed before or after
+		}
+	}
+	return s.spoil(n, err)
+}
+
+// spoil is what the variation does after an effect.
+func (s *Stage) spoil(n int, err error) error {
+	if err == nil && s.crash != nil {
+		s.diary.note(s.w.Now(), "! the process is killed")
+		s.crash()
+	}
+	if err == nil && s.variation.Kind == Lose && s.variation.N == n {
+		s.diary.note(s.w.Now(), "! the reply is lost")
+		return errLost
+	}
+	return err
+}
+
+// call makes one call, to AWS or to the cluster, unless it is the one that is to fail or nobody answers there.
+func (s *Stage) call(aws bool, do func() error) error {
 	n := s.calls.n
 	s.calls.n++
+	if until := s.down[aws]; s.w.Now().Before(until) {
+		return errDown
+	}
 	if s.variation.Kind == Fail && s.variation.N == n {
 		s.diary.note(s.w.Now(), "! a call fails")
 		return errFailed
@@ -32,7 +127,7 @@ func (s *Stage) call(do func() error) error {
 }
 
 func (h cloudHand) Groups(ctx context.Context, names []string) (out []fleet.Group, err error) {
-	err = h.call(func() error {
+	err = h.call(true, func() error {
 		if old := h.lag.seen(); old != nil {
 			for _, g := range old.groups {
 				if len(names) == 0 || slices.Contains(names, g.Name) {
@@ -49,7 +144,7 @@ func (h cloudHand) Groups(ctx context.Context, names []string) (out []fleet.Grou
 }
 
 func (h cloudHand) Targets(ctx context.Context) (states map[string][]fleet.Target, groups []fleet.TargetGroup, err error) {
-	err = h.call(func() error {
+	err = h.call(true, func() error {
 		states, groups, err = h.cloud.Targets(ctx)
 		return err
 	})
@@ -57,15 +152,17 @@ func (h cloudHand) Targets(ctx context.Context) (states map[string][]fleet.Targe
 }
 
 func (h cloudHand) Act(ctx context.Context, a fleet.Action) error {
-	return h.act(a, func() error { return h.cloud.Act(ctx, a) })
+	return h.act(true, a, func() error { return h.cloud.Act(ctx, a) })
 }
 
 func (h clusterHand) Observe(ctx context.Context, s *fleet.Snapshot) error {
-	return h.call(func() error {
+	if old := h.lag.frozen; old != nil && h.w.Now().Before(h.down[false]) {
+		*s = old.shown(s, old.cluster.Cases) // its watches are broken, and what they brought is still there
+		return nil
+	}
+	return h.call(false, func() error {
 		if old := h.lag.seen(); old != nil {
-			c := old.cluster.Clone()
-			c.Now, c.Groups = s.Now, s.Groups
-			*s = c
+			*s = old.shown(s, h.watch.now().s.Cases) // what was filed is observed at once
 			return nil
 		}
 		return h.w.Cluster.Observe(ctx, s)
@@ -74,11 +171,11 @@ func (h clusterHand) Observe(ctx context.Context, s *fleet.Snapshot) error {
 
 // Confirm reads live, past every cache: nothing of it is stale.
 func (h clusterHand) Confirm(ctx context.Context, a fleet.Action) error {
-	return h.call(func() error { return h.w.Cluster.Confirm(ctx, a) })
+	return h.call(false, func() error { return h.w.Cluster.Confirm(ctx, a) })
 }
 
 func (h clusterHand) Act(ctx context.Context, a fleet.Action) error {
-	return h.act(a, func() error { return h.w.Cluster.Act(ctx, a) })
+	return h.act(false, a, func() error { return h.w.Cluster.Act(ctx, a) })
 }
 
 func (h clusterHand) Changed() <-chan struct{} { return h.w.Cluster.Changed() }
@@ -88,11 +185,11 @@ func (h clusterHand) Publish(ctx context.Context, p fleet.Progress) error {
 }
 
 // act carries out an action, with a look before and after it.
-func (s *Stage) act(a fleet.Action, do func() error) error {
+func (s *Stage) act(aws bool, a fleet.Action, do func() error) error {
 	n := s.calls.n
 	s.calls.acts = append(s.calls.acts, n)
 	before := s.watch.whole()
-	err := s.call(do)
+	err := s.call(aws, do)
 	s.watch.forget()
 	s.watch.acted(a, before, err)
 	if err == nil && s.variation.Kind == Twice {
@@ -102,21 +199,14 @@ func (s *Stage) act(a fleet.Action, do func() error) error {
 	}
 	s.lag.sample()
 	s.whatIsTrue()
-	if err == nil && s.crash != nil {
-		s.diary.note(s.w.Now(), "! the process is killed")
-		s.crash()
-	}
-	if err == nil && s.variation.Kind == Lose && s.variation.N == n {
-		s.diary.note(s.w.Now(), "! the reply is lost")
-		return errLost
-	}
-	return err
+	return s.spoil(n, err)
 }
 
 // lag shows drover the world as it was some seconds ago, but never as it was before its process began: that one lists everything anew.
 type lag struct {
-	stage *Stage
-	past  []moment
+	stage  *Stage
+	past   []moment
+	frozen *moment // what a process that ran then still shows while the API server is down
 }
 
 // moment is how the world was.
@@ -126,9 +216,23 @@ type moment struct {
 	cluster fleet.Snapshot
 }
 
+// shown is the moment's cluster, in the rest of a snapshot.
+func (m *moment) shown(s *fleet.Snapshot, cases []fleet.Case) fleet.Snapshot {
+	c := m.cluster.Clone()
+	c.Now, c.Groups, c.Machines = s.Now, s.Groups, s.Machines
+	c.Cases = fleet.Snapshot{Cases: cases}.Clone().Cases
+	return c
+}
+
+// freeze keeps what a process has seen of the cluster.
+func (l *lag) freeze() {
+	v := l.stage.watch.now()
+	l.frozen = &moment{at: v.at, groups: v.s.Groups, cluster: v.s}
+}
+
 // begin forgets the past: a process begins.
 func (l *lag) begin() {
-	l.past = nil
+	l.past, l.frozen = nil, nil
 	l.sample()
 }
 

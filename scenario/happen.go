@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,7 +21,14 @@ type event struct {
 }
 
 // happenings are the events. Each is a command of its own, too.
-var happenings = map[string]event{
+var happenings = func() map[string]event {
+	all := maps.Clone(doings)
+	maps.Copy(all, signs)
+	return all
+}()
+
+// doings are what people, programs and machines do.
+var doings = map[string]event{
 	"publish":        {"publish GROUP unready silent labels=k:v: its nodes are outdated from now", (*Stage).publish},
 	"release":        {"release 1.33 1.33.4-20261101: EKS has a newer AMI for managed node groups", (*Stage).release},
 	"republish":      {"republish GROUP to=1: the template goes back to a version", (*Stage).republish},

@@ -12,20 +12,36 @@ import (
 // sentence is something that holds after every action of every run of every story. It returns what is wrong; "" when nothing is.
 type sentence struct {
 	Name, Says string
+	of         scope
 	action     func(d *deed) string                      // after each action
 	passing    func(w *watch, v *view) string            // whenever time has passed
 	finally    func(w *watch, v *view, o outcome) string // when a command has ended
+	mail       func(w *watch, m fleet.Message) string    // before a message is deleted
+}
+
+// scope is what a sentence is about.
+type scope int
+
+const (
+	runs       scope = iota // a rotation or a drain: what a person has approved
+	notices                 // what a controller does because AWS takes a machine
+	everything              // both
+)
+
+// covers tells whether a sentence speaks of an action.
+func (s scope) covers(a fleet.Action) bool {
+	return s == everything || (s == notices) == (a.Run == fleet.NoticeRun)
 }
 
 // Safety is the list. A new danger starts as a new sentence.
 var Safety = []sentence{
-	{Name: "budget", Says: "No PodDisruptionBudget is broken by what drover does.", action: breaks, finally: brokeByClosing},
+	{Name: "budget", Says: "No PodDisruptionBudget is broken by what drover does, except by a deletion that a deadline forces.", of: everything, action: breaks, finally: brokeByClosing},
 	{Name: "bound", Says: "No node, instance or group outside the approved plan is touched.", action: outside},
-	{Name: "subject", Says: "An action changes its own subject only.", action: astray},
-	{Name: "foreign", Says: "Taints, labels and annotations of others stay as they are.", action: foreign},
+	{Name: "subject", Says: "An action changes its own subject only.", of: everything, action: astray},
+	{Name: "foreign", Says: "Taints, labels and annotations of others stay as they are.", of: everything, action: foreign},
 	{Name: "once", Says: "Every pod moves at most once, and once more only when the run is taken back.", action: twice},
 	{Name: "closed-first", Says: "No pod is evicted while an old node still takes pods.", action: stillOpen},
-	{Name: "by-uid", Says: "Only a pod that is on a leaving node is evicted, by its UID.", action: wrongPod},
+	{Name: "by-uid", Says: "Only a pod that is on a leaving node is evicted, by its UID.", of: everything, action: wrongPod},
 	{Name: "empty", Says: "A machine leaves service only when no pod that has to move is on it.", action: notEmpty},
 	{Name: "balancers", Says: "A machine leaves service only when it is out of every load balancer.", action: stillTarget},
 	{Name: "volumes", Says: "A machine leaves service only when its volumes are detached.", action: stillAttached},
@@ -38,8 +54,8 @@ var Safety = []sentence{
 	{Name: "explained", Says: "A workload has a replica more only together with the mark that says what it had.", action: unexplained},
 	{Name: "singleton", Says: "A singleton that can have its replacement first is never without a Ready pod.", finally: dark},
 	{Name: "lost", Says: "No pod runs on a machine that drover closes.", finally: lost},
-	{Name: "already-so", Says: "Carrying out an action a second time changes nothing.", action: repeated},
-	{Name: "paused", Says: "A paused run does nothing.", action: whilePaused},
+	{Name: "already-so", Says: "Carrying out an action a second time changes nothing.", of: everything, action: repeated},
+	{Name: "paused", Says: "A paused run does nothing.", of: everything, action: whilePaused},
 	{Name: "probes", Says: "While a health probe is bad no pod is moved.", action: whileBad},
 	{Name: "canary", Says: "Until the first node is replaced and watched, no other is emptied.", action: beforeCanary},
 	{Name: "bake", Says: "Old machines that are kept for a way back are closed when that time is over, not before.", action: beforeBake},
@@ -47,6 +63,22 @@ var Safety = []sentence{
 	{Name: "zones", Says: "When AZRebalance is on again, it finds nothing to do.", action: rebalances},
 	{Name: "restored", Says: "At the end every setting is as it was, to the byte.", finally: restored},
 	{Name: "returned", Says: "A run that is taken back returns every old machine that is still there to service.", finally: returned},
+
+	{Name: "noticed", Says: "Nothing is done to a node of which AWS gave no notice.", of: notices, action: unnoticed},
+	{Name: "wave", Says: "All nodes whose departure is on file are shut before a pod of any moves.", of: notices, action: beforeWave},
+	{Name: "past-budget", Says: "A pod is deleted past its budget only on a node with a deadline, at the last moment that leaves it its own time.", of: notices, action: tooSoon},
+	{Name: "graceful", Says: "No pod dies with its machine that could have stopped in the time its notice left.", of: notices, finally: cutOff},
+	{Name: "own-time", Says: "No pod gets less time to stop than it wants, unless its machine goes sooner.", of: notices, action: hurried},
+	{Name: "held", Says: "A hook lets an instance go only when no pod that has to move is on it, or its time is over.", of: notices, action: letGo},
+	{Name: "own-hooks", Says: "Only hooks that are drover's, or that told its queue, are answered.", of: notices, action: strangeHook},
+	{Name: "hook-limit", Says: "A hook holds an instance no longer than the policy says.", of: notices, passing: overheld},
+	{Name: "run-out", Says: "No hook that is drover's to answer runs out while drover runs.", of: notices, passing: ranOut},
+	{Name: "came", Says: "A new instance goes into service only as a Ready node.", of: notices, action: notReady},
+	{Name: "off", Says: "A node is declared out of service only when its machine is off.", of: notices, action: stillOn},
+	{Name: "retained", Says: "Of instances that AWS takes, drover ends only those that were kept for it, and only empty.", of: notices, action: endsOther},
+	{Name: "on-file", Says: "A message is deleted only when what it says is on file.", of: notices, mail: notFiled},
+	{Name: "kept", Says: "What is not understood is set aside, and nothing else is.", of: notices, finally: notKept},
+	{Name: "stays", Says: "A node that stays after all is exactly as it was.", of: notices, finally: changedNode},
 }
 
 // ok tells whether the action was carried out.
@@ -63,15 +95,15 @@ func (d *deed) leaves() bool {
 // breaks finds a budget that an action broke. A dead machine that nobody knows of yet is the story's doing.
 func breaks(d *deed) string {
 	for _, b := range d.after.ledger.Breaches[len(d.before.ledger.Breaches):] {
-		if b.Satisfied && !d.unnoticed(d.before) {
+		if b.Satisfied && d.a.Verb != fleet.Delete && !d.unheard(d.before) {
 			return b.String()
 		}
 	}
 	return ""
 }
 
-// unnoticed tells whether a machine that the story ended still counts as a Ready node.
-func (w *watch) unnoticed(v *view) bool {
+// unheard tells whether a machine that the story ended still counts as a Ready node.
+func (w *watch) unheard(v *view) bool {
 	return slices.ContainsFunc(v.s.Nodes, func(n fleet.Node) bool { return n.Ready && w.blamed[n.Name] })
 }
 
@@ -138,8 +170,11 @@ func astray(d *deed) string {
 		may = []string{"group " + a.Group + " ", "target group "}
 	case fleet.Deregister, fleet.Register:
 		may = []string{"target group "}
-	case fleet.Evict:
+	case fleet.Evict, fleet.Delete:
 		may = []string{"pod "}
+	case fleet.Heartbeat:
+	case fleet.Complete:
+		may = []string{"group " + d.scalingOf(a.Group) + " "}
 	case fleet.Surge, fleet.Unsurge:
 		may = []string{a.Workload.String() + " ", "pod " + a.Workload.String() + " "}
 	case fleet.Record:
@@ -169,6 +204,7 @@ func foreign(d *deed) string {
 			continue
 		}
 		ours := strings.Contains(line, fleet.TaintKey) || strings.Contains(line, " scale-down-disabled kept="+d.a.Run) ||
+			d.a.Verb == fleet.OutOfService && strings.Contains(line, " taint node.kubernetes.io/out-of-service=") ||
 			strings.Contains(line, " excluded by="+d.a.Run) || strings.Contains(line, " label node.kubernetes.io/exclude-from-external-load-balancers=")
 		if !ours {
 			return fmt.Sprintf("%s changed %q", d.a, line)
@@ -215,6 +251,11 @@ func wrongPod(d *deed) string {
 	for _, e := range d.after.ledger.Evictions[len(d.before.ledger.Evictions):] {
 		if d.a.Verb != fleet.Evict || e.Pod.UID != d.a.Pod.UID || e.Node != d.a.Node || d.a.Pod.UID == "" {
 			return fmt.Sprintf("%s evicted %s (%s) from %s", d.a, e.Pod, e.Pod.UID, e.Node)
+		}
+	}
+	for _, e := range d.after.ledger.Deletions[len(d.before.ledger.Deletions):] {
+		if d.a.Verb != fleet.Delete || e.Pod.UID != d.a.Pod.UID || e.Node != d.a.Node || d.a.Pod.UID == "" {
+			return fmt.Sprintf("%s deleted %s (%s) from %s", d.a, e.Pod, e.Pod.UID, e.Node)
 		}
 	}
 	return ""
@@ -422,7 +463,7 @@ func lost(w *watch, v *view, _ outcome) string {
 // repeated finds an effect that can be had once and was had again. (The second carrying out itself is checked by the harness.)
 func repeated(d *deed) string {
 	switch d.a.Verb {
-	case fleet.Terminate, fleet.Evict, fleet.CreateGroup, fleet.DeleteGroup:
+	case fleet.Terminate, fleet.Evict, fleet.Delete, fleet.CreateGroup, fleet.DeleteGroup:
 	default:
 		return ""
 	}
@@ -534,7 +575,7 @@ func rebalances(d *deed) string {
 // restored compares all settings with those of the beginning. Nodes and machines that are new or gone have no counterpart; what drover set on
 // them has to be gone all the same. What could not be put back has to be told.
 func restored(w *watch, v *view, o outcome) string {
-	if o.kind != over || !w.rotating() {
+	if o.kind != over || !w.rotating() || w.duty != nil {
 		return ""
 	}
 	for _, line := range v.settings {
@@ -543,6 +584,11 @@ func restored(w *watch, v *view, o outcome) string {
 			return "it left " + line
 		}
 	}
+	return w.differs(v, o)
+}
+
+// differs compares what lasts with what was.
+func (w *watch) differs(v *view, o outcome) string {
 	gone, came := diff(w.lasting(w.settings, v), w.lasting(v.settings, v))
 	told := strings.Join(o.words, " ")
 	for _, line := range append(gone, came...) {
@@ -564,6 +610,7 @@ func (w *watch) lasting(settings []string, v *view) []string {
 		switch {
 		case f[0] == "group" && !(mentions(w.began.settings, "group "+f[1]+" ") && mentions(v.settings, "group "+f[1]+" ")):
 			// A managed group and its copy have different Auto Scaling groups.
+		case f[0] == "node" && w.duty != nil && w.dead(v, f[1]):
 		case f[0] == "node" && (w.began.s.Node(f[1]) == nil || v.s.Node(f[1]) == nil):
 		case f[0] == "group" && len(f) > 2 && (f[2] == "member" || w.resized[f[1]] && strings.HasPrefix(f[2], "min=")):
 		case f[0] == "Pod", strings.HasPrefix(f[len(f)-1], "replicas=") && w.scaled(f[0]+" "+f[1]):

@@ -167,7 +167,7 @@ func (c *culprit) cloudAct(a fleet.Action) {
 // act claims to do one thing and does another.
 func (c *culprit) act(a fleet.Action, do func() error) {
 	a.Run = c.run
-	c.must(c.Stage.act(a, do))
+	c.must(c.Stage.act(a.Verb.Cloud(), a, do))
 }
 
 func (c *culprit) instead(claimed, done fleet.Action) {
@@ -197,21 +197,14 @@ func (c *culprit) terminate(alias string) {
 func TestEverySentenceCanBeBroken(t *testing.T) {
 	for _, s := range Safety {
 		t.Run(s.Name, func(t *testing.T) {
-			misdeed := misdeeds[s.Name]
+			misdeed, c := misdeeds[s.Name], (*culprit)(nil)
+			if s.of == notices {
+				misdeed, c = patrolMisdeeds[s.Name], patrolling(t)
+			} else {
+				c = rotating(t)
+			}
 			if misdeed == nil {
 				t.Fatal("nothing breaks this sentence")
-			}
-			c := &culprit{NewStage(Variation{Kind: Plain}), t}
-			for _, line := range []string{
-				"target-group front delay=30s", "group web nodes=4 max=8 min=1 zones=a,b targets=front taints=dedicated:web", "group other nodes=1",
-				"deployment http replicas=6 budget=5 on=web tolerate=dedicated", "deployment solo replicas=1 on=web tolerate=dedicated",
-				"statefulset store replicas=1 disk on=web tolerate=dedicated", "probe front", "settle", "publish web",
-				"rotate web surge=2 until=moving canary=5m bake=1h",
-			} {
-				c.tell(line)
-			}
-			if err := c.watch.broken(); err != nil {
-				t.Fatalf("broken before: %v", err)
 			}
 			misdeed(c)
 			c.watch.end(outcome{kind: over})
@@ -221,4 +214,21 @@ func TestEverySentenceCanBeBroken(t *testing.T) {
 			}
 		})
 	}
+}
+
+// rotating is a stage in the middle of a rotation.
+func rotating(t *testing.T) *culprit {
+	c := &culprit{NewStage(Variation{Kind: Plain}), t}
+	for _, line := range []string{
+		"target-group front delay=30s", "group web nodes=4 max=8 min=1 zones=a,b targets=front taints=dedicated:web", "group other nodes=1",
+		"deployment http replicas=6 budget=5 on=web tolerate=dedicated", "deployment solo replicas=1 on=web tolerate=dedicated",
+		"statefulset store replicas=1 disk on=web tolerate=dedicated", "probe front", "settle", "publish web",
+		"rotate web surge=2 until=moving canary=5m bake=1h",
+	} {
+		c.tell(line)
+	}
+	if err := c.watch.broken(); err != nil {
+		t.Fatalf("broken before: %v", err)
+	}
+	return c
 }

@@ -38,6 +38,12 @@ type Stage struct {
 	runs      int
 	run       string // the latest run
 	outcome   outcome
+	mail      mailbox
+	down      map[bool]time.Time // until when AWS (true) or the API server (false) does not answer
+	stirred   time.Time          // when the story last did something
+	announced string             // ARN of the latest scheduled event
+
+	announcedFor []string // its instances
 }
 
 // happening is an event of the story that is still to come: at a moment after the next run began, or when something is true.
@@ -52,7 +58,7 @@ type happening struct {
 
 // NewStage returns an empty stage.
 func NewStage(v Variation) *Stage {
-	s := &Stage{variation: v, targets: map[string]string{}, specs: map[string]cluster.Spec{}, names: names{}, dice: rand.New(rand.NewPCG(v.Seed, 7))}
+	s := &Stage{variation: v, targets: map[string]string{}, specs: map[string]cluster.Spec{}, names: names{}, down: map[bool]time.Time{}, dice: rand.New(rand.NewPCG(v.Seed, 7))}
 	s.open(memory.Options{})
 	return s
 }
@@ -81,7 +87,7 @@ func Commands() map[string]string {
 
 func commands() map[string]command {
 	all := map[string]command{
-		"world":        {"world zones=a,b seed=1 pack records=WHY-NOT", setup((*Stage).world)},
+		"world":        {"world zones=a,b seed=1 pack records=WHY-NOT lingers=20m: nodes outlive their machines", setup((*Stage).world)},
 		"target-group": {"target-group NAME ip delay=30s", setup((*Stage).targetGroup)},
 		"group":        {"group NAME nodes=6 zones=a,b,c type=m5.large min=1 max=12 targets=NAME", setup((*Stage).group)},
 		"nodegroup":    {"nodegroup NAME nodes=2 min=1: an EKS managed node group", setup((*Stage).nodegroup)},
@@ -95,6 +101,10 @@ func commands() map[string]command {
 		"hpa":          {"hpa NAME min=1 max=5: an autoscaler over a deployment", setup((*Stage).autoscaler)},
 		"gitops":       {"gitops NAME by=Flux after=30s: a controller that puts it back", setup((*Stage).gitops)},
 		"probe":        {"probe NAME: a health probe of the next runs", setup((*Stage).addProbe)},
+		"queue":        {"queue: what drover setup makes: a queue, a dead-letter queue, and the rules that fill it", setup((*Stage).addQueue)},
+		"hook":         {"hook GROUP heartbeat=300s default=continue name=drover-terminate launch retain direct: a lifecycle hook", setup((*Stage).addHook)},
+		"warm-pool":    {"warm-pool GROUP min=1 reuse: stopped instances in reserve", setup((*Stage).addPool)},
+		"controller":   {"controller for=1h until=completed:2 drain=10m retain rebalance=cordon two: drover controller, until nothing is left to do", (*Stage).controller},
 		"settle":       {"settle: until every node is Ready and every pod runs", (*Stage).settle},
 		"later":        {"later 10m: time passes", (*Stage).later},
 		"plan":         {"plan GROUP... surge=1: what would be done", (*Stage).plan},
@@ -103,6 +113,7 @@ func commands() map[string]command {
 		"abort":        {"abort GROUP: take the run back", (*Stage).abort},
 		"rollback":     {"rollback GROUP: return to the old nodes in Standby", (*Stage).abort},
 		"diary":        {"diary: what was done, when", (*Stage).tellDiary},
+		"margins":      {"margins: how much time was left, by node", (*Stage).tellMargins},
 		"tale":         {"tale: what came of it", (*Stage).tellTale},
 	}
 	all["at"] = command{"at 2m EVENT: in the next run", (*Stage).at}
@@ -116,7 +127,7 @@ func commands() map[string]command {
 // setup is a command that takes words and says nothing.
 func setup(f func(*Stage, *words) error) func(*Stage, []string) (string, error) {
 	return func(s *Stage, args []string) (string, error) {
-		w := parse(args, "pack", "ip", "spot", "disk", "recreate", "parallel", "tolerates", "apart", "spread", "honor", "local", "attributes")
+		w := parse(args, "pack", "ip", "spot", "disk", "recreate", "parallel", "tolerates", "apart", "spread", "honor", "local", "attributes", "launch", "retain", "direct", "reuse", "stuck")
 		err := f(s, w)
 		if words := w.done(); words != nil {
 			return "", words
@@ -147,7 +158,7 @@ func (s *Stage) world(w *words) error {
 	for _, z := range w.list("zones") {
 		zones = append(zones, zone(z))
 	}
-	s.open(memory.Options{Zones: zones, Seed: int64(w.number("seed", 0)), Pack: w.flag("pack"), Unjournaled: w.text("records", "")})
+	s.open(memory.Options{Zones: zones, Seed: int64(w.number("seed", 0)), Pack: w.flag("pack"), Unjournaled: w.text("records", ""), Lingers: w.duration("lingers", 0)})
 	return nil
 }
 
@@ -167,6 +178,7 @@ func (s *Stage) targetGroup(w *words) error {
 func (s *Stage) group(w *words) error {
 	spec := memory.GroupSpec{
 		Name: w.name(), Size: w.number("nodes", 1), Type: w.text("type", "m5.large"), Min: w.number("min", 0), Spot: w.flag("spot"), Labels: w.pairs("labels"),
+		Cluster: w.text("cluster", ""), Retain: w.flag("retain"),
 	}
 	spec.Max = w.number("max", 2*spec.Size)
 	if len(spec.Labels) == 0 {
@@ -225,7 +237,7 @@ func (s *Stage) spec(kind string, w *words) cluster.Spec {
 		Owner: fleet.Owner{Kind: kind, Namespace: "default", Name: w.name()}, Replicas: w.number("replicas", 1),
 		Requests: fleet.Resources{CPU: int64(milli(w)), Memory: int64(w.number("memory", 64)) << 20},
 		Start:    w.duration("start", 5*time.Second), Stop: w.duration("stop", time.Second), PreStop: w.duration("prestop", 0), Grace: w.duration("grace", 30*time.Second),
-		OwnDisk: w.flag("disk"), Recreate: w.flag("recreate"), Parallel: w.flag("parallel"), Held: w.text("held", ""), Cost: w.text("cost", ""),
+		OwnDisk: w.flag("disk"), Recreate: w.flag("recreate"), Parallel: w.flag("parallel"), Held: w.text("held", ""), Stuck: w.flag("stuck"), Cost: w.text("cost", ""),
 		Target: s.targets[w.text("target", "")], BadOn: w.pairs("bad-on"),
 	}
 	if w.flag("local") {
@@ -399,7 +411,7 @@ func (s *Stage) whatIsTrue() {
 }
 
 func (s *Stage) carry(h *happening) {
-	h.over = true
+	h.over, s.stirred = true, s.w.Now()
 	s.diary.note(s.w.Now(), "- "+h.words)
 	if err := h.do(); err != nil {
 		s.watch.complain("story", fmt.Sprintf("%s: %v", h.words, err))
@@ -483,6 +495,12 @@ func (s *Stage) condition(text string) (func() bool, error) {
 // counts are what a condition may wait for.
 var counts = map[string]func(*watch) int{
 	"moved":    func(w *watch) int { return w.did(fleet.Evict) + w.unsurged },
+	"shut":     func(w *watch) int { return w.did(fleet.Shut) },
+	"deleted":  func(w *watch) int { return w.did(fleet.Delete) },
+	"answered": func(w *watch) int { return w.did(fleet.Complete) },
+	"beats":    func(w *watch) int { return w.did(fleet.Heartbeat) },
+	"filed":    func(w *watch) int { return len(w.now().cases) },
+	"held":     func(w *watch) int { return len(w.now().waits) },
 	"closed":   func(w *watch) int { return w.did(fleet.Terminate) },
 	"standby":  func(w *watch) int { return w.did(fleet.Standby) },
 	"surged":   func(w *watch) int { return w.did(fleet.Surge) },

@@ -96,12 +96,20 @@ func (d *deed) words() (what, subject string) {
 		return "resize", fmt.Sprintf("%s %d to %d", a.Group, a.From, a.To)
 	case fleet.Taint_:
 		return "taint " + a.Effect, in(a.Node)
-	case fleet.Evict:
-		return "evict", fmt.Sprintf("%s (%s)", a.Pod.Name, in(a.Node))
+	case fleet.Evict, fleet.Delete:
+		what = string(a.Verb)
+		if a.Grace > 0 {
+			what += fmt.Sprintf(" with %s to stop", a.Grace)
+		}
+		return what, fmt.Sprintf("%s (%s)", a.Pod.Name, in(a.Node))
 	case fleet.Record:
 		return "record", cmp.Or(strings.Join(a.Rotation.Marks.Names(), "+"), "plan")
 	case fleet.Surge, fleet.Unsurge:
 		return string(a.Verb), fmt.Sprintf("%s %d to %d", a.Workload.Name, a.From, a.To)
+	case fleet.Complete:
+		return fmt.Sprintf("complete %s %s", a.Hook, a.Result), in(a.Instance)
+	case fleet.Heartbeat:
+		return "heartbeat " + a.Hook, in(a.Instance)
 	case fleet.Deregister, fleet.Register, fleet.Terminate, fleet.Standby, fleet.Unstandby:
 		return string(a.Verb), in(a.Instance)
 	case fleet.CreateGroup:
@@ -135,7 +143,11 @@ func (s *Stage) tellTale([]string) (string, error) {
 	told := s.outcome
 	told.words = slices.DeleteFunc(slices.Clone(told.words), chance)
 	out := []string{"run " + told.String()}
-	if w := s.watch; w.began != nil {
+	if w := s.watch; w.duty != nil {
+		out = append(out, s.taleOfCases()...)
+		out = append(out, s.taleOfMail()...)
+		out = append(out, s.taleOfSettings()...)
+	} else if w.began != nil {
 		out = append(out, s.taleOfGroups()...)
 		out = append(out, s.taleOfPods()...)
 		out = append(out, s.taleOfSettings()...)
@@ -272,7 +284,7 @@ func (s *Stage) taleOfSettings() []string {
 	if len(gone)+len(came) == 0 {
 		return []string{"everything else is as it was"}
 	}
-	if s.outcome.kind != over || !w.rotating() {
+	if s.outcome.kind != over || !w.rotating() && w.duty == nil {
 		return nil // it is in the middle of something
 	}
 	var out []string

@@ -93,5 +93,6 @@ func spread(list []int, most int) []int {
 
 var (
 	errFailed = errors.New("connection refused, as the story tells")
+	errDown   = errors.New("nobody answers, as the story tells")
 	errLost   = errors.New("connection reset before the reply, as the story tells")
 )

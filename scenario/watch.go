@@ -11,6 +11,7 @@ import (
 
 	"drover.dev/evac"
 	"drover.dev/fleet"
+	"drover.dev/sandbox/cloud"
 	"drover.dev/sandbox/cluster"
 )
 
@@ -43,13 +44,18 @@ type watch struct {
 	uneven   bool
 	reopened bool
 
+	doomed  map[string]*doom // instances that AWS takes, or may take, by the story's word
+	poison  []string         // bodies that nobody can understand
+	outages time.Duration    // for how long nobody answered
+	duty    *duty            // what a controller is there for; nil while none was
+
 	complaints []string
 }
 
 func newWatch(s *Stage) *watch {
 	return &watch{
 		stage: s, mine: map[string]bool{}, cut: map[string]time.Time{}, blamed: map[string]bool{}, resized: map[string]bool{}, excused: map[string]bool{}, done: map[string]bool{},
-		counts: map[fleet.Verb]int{}, moved: map[string]int{}, floor: map[string]int{}, had: map[string]int{}, last: map[string]string{},
+		counts: map[fleet.Verb]int{}, moved: map[string]int{}, floor: map[string]int{}, had: map[string]int{}, doomed: map[string]*doom{}, last: map[string]string{},
 	}
 }
 
@@ -59,6 +65,8 @@ type view struct {
 	s        fleet.Snapshot
 	settings []string
 	ledger   cluster.Ledger
+	cases    []fleet.Case // on file, those that are over included
+	waits    []cloud.Wait // instances that hooks hold
 }
 
 func (w *watch) forget() { w.view = nil }
@@ -77,7 +85,7 @@ func (w *watch) now() *view {
 	if err != nil {
 		w.complain("story", err.Error())
 	}
-	v.s.Groups = groups
+	v.s.Groups, v.cases, v.waits = groups, world.Cluster.Cases(), world.Cloud.LifecycleWaits()
 	w.stage.names.learn(&v.s)
 	w.view = v
 	return v
@@ -109,8 +117,10 @@ func (w *watch) plan(p evac.Plan) {
 	for i := range v.s.Groups {
 		w.floor[v.s.Groups[i].Name] = working(&v.s, &v.s.Groups[i])
 	}
-	w.began, w.settings = v, slices.Clone(v.settings)
-	w.counts, w.unsurged, w.exits, w.old = map[fleet.Verb]int{}, 0, map[string]fleet.Departure{}, map[string]bool{}
+	if w.duty == nil {
+		w.began, w.settings, w.counts, w.unsurged = v, slices.Clone(v.settings), map[fleet.Verb]int{}, 0
+	}
+	w.exits, w.old = map[string]fleet.Departure{}, map[string]bool{}
 	w.uneven = w.uneven || lopsided(&v.s)
 	departures := p.Record.Exits
 	for _, e := range p.Exits {
@@ -175,13 +185,14 @@ func (w *watch) lower(v *view) {
 func (w *watch) time() {
 	v := w.now()
 	w.check(func(s sentence) string {
-		if s.passing == nil {
+		if s.passing == nil || s.of == notices && w.duty == nil {
 			return ""
 		}
 		return s.passing(w, v)
 	})
 	w.lower(v)
 	w.remember(v)
+	w.duty.look(v)
 }
 
 // remember keeps every instance's state.
@@ -222,8 +233,15 @@ func (d *deed) effect() bool {
 
 // acted holds the list against an action.
 func (w *watch) acted(a fleet.Action, before *view, err error) {
+	switch {
+	case a.Verb == fleet.Record:
+		w.adopt(a.Rotation)
+	case a.Run != fleet.NoticeRun:
+		w.adopt(w.recordOf(a.Run))
+	}
 	d := &deed{watch: w, a: a, before: before, after: w.whole(), err: err}
 	w.stage.diary.act(d)
+	w.duty.did(d)
 	if err == nil && (a.Verb == fleet.Terminate || a.Verb == fleet.DeleteGroup) {
 		w.owe(a, before)
 	}
@@ -239,7 +257,7 @@ func (w *watch) acted(a fleet.Action, before *view, err error) {
 	if _, was := w.cut[a.Node]; a.Verb == fleet.Exclude && !was {
 		w.cut[a.Node] = d.after.at
 	}
-	if a.Verb == fleet.Evict && len(d.after.ledger.Evictions) > len(before.ledger.Evictions) {
+	if a.Verb == fleet.Evict && a.Run == w.p.Run && len(d.after.ledger.Evictions) > len(before.ledger.Evictions) {
 		w.moved[d.after.ledger.Evictions[len(d.after.ledger.Evictions)-1].Identity]++
 	}
 	for i := range d.after.s.Groups {
@@ -263,7 +281,7 @@ func (w *watch) owe(a fleet.Action, before *view) {
 
 func (w *watch) judge(d *deed) {
 	w.check(func(s sentence) string {
-		if s.action == nil {
+		if s.action == nil || !s.of.covers(d.a) {
 			return ""
 		}
 		return s.action(d)
@@ -290,7 +308,7 @@ func (w *watch) end(o outcome) {
 		return
 	}
 	w.check(func(s sentence) string {
-		if s.finally == nil {
+		if s.finally == nil || s.of == notices && w.duty == nil {
 			return ""
 		}
 		return s.finally(w, v, o)

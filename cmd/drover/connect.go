@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"time"
 
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/smithy-go/logging"
 	"github.com/spf13/pflag"
@@ -92,6 +93,27 @@ func (c *connection) cluster() string {
 }
 
 func (c *connection) connectAWS(ctx context.Context) (*aws.Cloud, string, error) {
+	cfg, err := c.configAWS(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	cloud := aws.New(cfg)
+	account, region, err := cloud.Account(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	return cloud, "account " + account + ", " + region, nil
+}
+
+func (c *connection) configAWS(ctx context.Context) (sdk.Config, error) {
+	cfg, err := c.loadAWS(ctx)
+	if err == nil && cfg.Region == "" {
+		err = errors.New("AWS configuration: no region; set AWS_REGION or pass --region")
+	}
+	return cfg, err
+}
+
+func (c *connection) loadAWS(ctx context.Context) (sdk.Config, error) {
 	options := []func(*config.LoadOptions) error{config.WithLogger(logging.Nop{})} // what matters comes back as an error
 	if c.profile != "" {
 		options = append(options, config.WithSharedConfigProfile(c.profile))
@@ -101,17 +123,9 @@ func (c *connection) connectAWS(ctx context.Context) (*aws.Cloud, string, error)
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
-		return nil, "", fmt.Errorf("AWS configuration: %w; check --profile, AWS_PROFILE and ~/.aws/config", err)
+		return cfg, fmt.Errorf("AWS configuration: %w; check --profile, AWS_PROFILE and ~/.aws/config", err)
 	}
-	if cfg.Region == "" {
-		return nil, "", errors.New("AWS configuration: no region; set AWS_REGION or pass --region")
-	}
-	cloud := aws.New(cfg)
-	account, region, err := cloud.Account(ctx)
-	if err != nil {
-		return nil, "", err
-	}
-	return cloud, "account " + account + ", " + region, nil
+	return cfg, nil
 }
 
 // engine returns the loop over the named groups.

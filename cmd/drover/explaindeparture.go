@@ -26,6 +26,12 @@ Of runs that are over their records tell.`,
 
 func (x *explainer) departure(name string) (*explanation, error) {
 	short := x.withoutRun(name)
+	if st, exit := noticed(x.Snapshot, short); st != nil {
+		e := explain("Departure of %s, of which AWS gave notice", exit.Departure.Name())
+		e.Node, e.Instance, e.Group = exit.Departure.Node, exit.Departure.Instance, exit.Departure.Group
+		x.taken(e, st, exit)
+		return e, nil
+	}
 	if st, exit := leavingBy(x.Snapshot, short); st != nil {
 		return x.ofRun(st, exit), nil
 	}

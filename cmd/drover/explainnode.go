@@ -66,6 +66,10 @@ func (x *explainer) origin(e *explanation, n *fleet.Node) {
 
 // leaving says whether it is leaving, with what, and what that waits on.
 func (x *explainer) leaving(e *explanation, n *fleet.Node) {
+	if st, exit := noticed(x.Snapshot, n.Name); st != nil {
+		x.taken(e, st, exit)
+		return
+	}
 	st, exit := leavingBy(x.Snapshot, n.Name)
 	if st == nil {
 		if st = standDrain(x.Snapshot, n); st != nil && len(st.progress.Exits) > 0 {
@@ -82,6 +86,26 @@ func (x *explainer) leaving(e *explanation, n *fleet.Node) {
 		e.say("It is leaving with run %s (taint %s, %s).", m.Value, fleet.TaintKey, m.Effect)
 	} else {
 		e.say("It is to leave with run %s, which has not marked it yet.", st.plan.Run)
+	}
+	e.standing(st, exit)
+}
+
+// taken says what AWS gave notice of, and how far drover is with it.
+func (x *explainer) taken(e *explanation, st *standing, exit *fleet.ExitProgress) {
+	c := x.Case(exit.Departure.Instance)
+	e.Leaving = st.plan.Run
+	for _, k := range c.Signals {
+		switch {
+		case !k.Ended.IsZero():
+			e.say("AWS gave notice (%s, at %s): %s. That does not hold any more.", k.Kind, moment(k.Heard), k.Why)
+		case k.Deadline.IsZero():
+			e.say("AWS gave notice (%s, at %s): %s.", k.Kind, moment(k.Heard), k.Why)
+		default:
+			e.say("AWS gave notice (%s, at %s): %s; time until %s.", k.Kind, moment(k.Heard), k.Why, moment(k.Deadline))
+		}
+	}
+	if run := c.Marks.Rotation; run != "" {
+		e.say("Run %s replaces it first.", run)
 	}
 	e.standing(st, exit)
 }

@@ -16,20 +16,61 @@ import (
 	"drover.dev/kube"
 )
 
+// installing is what drover install is asked for.
+type installing struct {
+	controller bool
+	metadata   bool
+	image      string
+	cluster    string
+	queue      string
+	role       string
+	print      bool
+	yes        bool
+}
+
 func (a *app) installCommand() *cobra.Command {
-	yes := false
+	var o installing
 	c := &cobra.Command{
-		Use: "install", Short: "Install the custom resource definitions that hold the record of runs",
-		Long: `Install drover's custom resource definitions: Rotation, the durable record of a run, and Departure, one node that goes. Nothing else is
-installed. Doing it again brings them up to date.`,
-		Example: "  drover install\n  drover install --yes --context production", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.install(c.Context(), yes) },
+		Use: "install", Short: "Install drover's kinds in a cluster, and its controller if wanted",
+		Long: `Install drover's custom resource definitions: Rotation, the durable record of a run, and Departure, one node that goes. Doing it again brings them
+up to date. Rotations and drains need nothing else in the cluster.
+
+--controller also installs drover controller, with its namespace, roles, network policy and two replicas. Its image is yours: deploy/controller/Dockerfile
+says how it is built. Its rights in AWS come from EKS Pod Identity for the service account drover-system/drover-controller, or from --role-arn.
+--imds adds the DaemonSet for clusters that cannot have a queue.
+
+The plan is shown first; what is as it is to be is left alone. --print writes the manifests instead, for a repository, and asks no cluster.`,
+		Example: `  drover install
+  drover install --yes --context production
+  drover install --controller --image registry.example.com/drover:1.0 --cluster-name prod --queue drover-prod
+  drover install --controller --image registry.example.com/drover:1.0 --print > drover.yaml`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.install(c.Context(), &o) },
 	}
-	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	f := c.Flags()
+	f.BoolVar(&o.controller, "controller", false, "also install the controller")
+	f.BoolVar(&o.metadata, "imds", false, "also install the DaemonSet that asks the instance metadata")
+	f.StringVar(&o.image, "image", "", "image of drover, with its tag or digest")
+	f.StringVar(&o.cluster, "cluster-name", "", "for the controller: name of the cluster in AWS (otherwise as most of its groups are tagged)")
+	f.StringVar(&o.queue, "queue", "", "for the controller: name or URL of the queue that drover setup made (otherwise AWS is asked instead)")
+	f.StringVar(&o.role, "role-arn", "", "for the controller: IAM role to take by IRSA (otherwise EKS Pod Identity says which)")
+	f.BoolVar(&o.print, "print", false, "write the manifests to standard output, and do nothing")
+	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask")
+	c.MarkFlagsMutuallyExclusive("print", "yes")
 	return c
 }
 
-func (a *app) install(ctx context.Context, yes bool) error {
+func (a *app) install(ctx context.Context, o *installing) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	wanted, err := a.manifests(ctx, o)
+	if err != nil {
+		return err
+	}
+	if o.print {
+		return printManifests(a.out, wanted)
+	}
 	cluster, err := a.conn.dial(ctx)
 	if err != nil {
 		return err
@@ -38,22 +79,33 @@ func (a *app) install(ctx context.Context, yes bool) error {
 	if err != nil {
 		return err
 	}
-	wanted, err := definitions()
+	kinds, err := definitions()
 	if err != nil {
-		return err
-	}
-	installTable(a.err, a.conn.cluster(), wanted, there)
-	if err := a.approve(ctx, "Install these?", yes); err != nil {
 		return err
 	}
 	cfg, err := a.conn.config()
 	if err != nil {
 		return err
 	}
+	hand, err := newApplier(cfg)
+	if err != nil {
+		return err
+	}
+	steps, err := hand.plan(ctx, wanted)
+	if err != nil {
+		return err
+	}
+	installTable(a.err, a.conn.cluster(), kinds, there, steps)
+	if err := a.approve(ctx, "Install these?", o.yes); err != nil {
+		return err
+	}
 	if err := kube.Install(ctx, cfg); err != nil {
 		return err
 	}
-	fmt.Fprintln(a.err, "Installed. The cluster can hold the record of a rotation now.")
+	if err := hand.carryOut(ctx, steps); err != nil {
+		return err
+	}
+	fmt.Fprintln(a.err, o.done())
 	return nil
 }
 
@@ -109,15 +161,22 @@ func served(cluster *kube.Cluster) (map[string]bool, error) {
 	return out, nil
 }
 
-func installTable(w io.Writer, place string, wanted []definition, there map[string]bool) {
-	fmt.Fprintf(w, "Custom resource definitions for %s\n\n", place)
+func installTable(w io.Writer, place string, kinds []definition, there map[string]bool, steps []step) {
+	what := "Custom resource definitions"
+	if len(steps) > 0 {
+		what += " and manifests"
+	}
+	fmt.Fprintf(w, "%s for %s\n\n", what, place)
 	var rows [][]string
-	for _, d := range wanted {
+	for _, d := range kinds {
 		what := "created"
 		if there[d.Spec.Names.Plural] {
 			what = "there already; brought up to date"
 		}
 		rows = append(rows, []string{d.Metadata.Name, d.Spec.Names.Kind, what})
+	}
+	for _, s := range steps {
+		rows = append(rows, []string{nameOf(s.object), s.object.GetKind(), s.what})
 	}
 	columns(w, "NAME KIND WHAT", rows)
 }

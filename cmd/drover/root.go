@@ -155,7 +155,7 @@ Exit codes: 0 done or nothing to do, 1 failed, 2 plan shows changes (--detailed-
 	root.PersistentFlags().StringVar(&a.color, "color", "auto", "colours on a terminal: auto, always or never (NO_COLOR is honoured)")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.checkColor() }
 	root.AddCommand(a.planCommand(), a.rotateCommand(), a.abortCommand(), a.rollbackCommand(), a.pauseCommand(), a.resumeCommand(), a.drainCommand(), a.watchCommand(),
-		a.explainCommand(), a.statusCommand(), a.installCommand(), a.sandboxCommand(), a.versionCommand())
+		a.explainCommand(), a.statusCommand(), a.historyCommand(), a.controllerCommand(), a.imdsCommand(), a.installCommand(), a.setupCommand(), a.checkCommand(), a.sandboxCommand(), a.versionCommand())
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &exit{exitUsage, fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
 	})

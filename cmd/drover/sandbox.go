@@ -38,7 +38,7 @@ and run pods, and a load balancer that carries traffic. Nothing leaves the machi
 	family(c)
 	var f sandboxFlags
 	c.PersistentFlags().StringVar(&f.dir, "dir", defaultDir(), "folder of the sandbox")
-	c.AddCommand(a.sandboxUp(&f), a.sandboxDown(&f), a.sandboxStatus(&f), a.sandboxEnv(&f), a.sandboxPublish(&f), a.sandboxServe(&f), a.sandboxBuild(), a.serveHTTP(), a.demoCommand())
+	c.AddCommand(a.sandboxUp(&f), a.sandboxDown(&f), a.sandboxStatus(&f), a.sandboxEnv(&f), a.sandboxPublish(&f), a.sandboxDo(&f), a.sandboxServe(&f), a.sandboxBuild(), a.serveHTTP(), a.demoCommand())
 	return c
 }
 

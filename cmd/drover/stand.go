@@ -46,6 +46,37 @@ func standDrain(s *fleet.Snapshot, n *fleet.Node) *standing {
 	return st
 }
 
+// standNoticed asks evac how the departures stand that AWS gave notice of, as far as the usual policy tells; nil when there are none.
+func standNoticed(s *fleet.Snapshot) *standing {
+	st := &standing{plan: evac.Notices(s, fleet.UsualPolicy)}
+	if len(st.plan.Exits) == 0 {
+		return nil
+	}
+	st.step = evac.Next(st.plan, *s)
+	st.progress = fleet.Progress{Run: st.plan.Run, Exits: st.step.Standing}
+	return st
+}
+
+// exitOf finds the exit of a node or instance.
+func (st *standing) exitOf(name string) *fleet.ExitProgress {
+	for i := range st.progress.Exits {
+		if d := st.progress.Exits[i].Departure; d.Node == name || d.Instance == name {
+			return &st.progress.Exits[i]
+		}
+	}
+	return nil
+}
+
+// noticed returns how the departure of this node or instance stands, if AWS gave notice of it.
+func noticed(s *fleet.Snapshot, name string) (*standing, *fleet.ExitProgress) {
+	if st := standNoticed(s); st != nil {
+		if exit := st.exitOf(name); exit != nil {
+			return st, exit
+		}
+	}
+	return nil, nil
+}
+
 // underWay returns all runs under way, those that only marks on groups tell of included.
 func underWay(s *fleet.Snapshot) []*fleet.RotationRecord {
 	var out []*fleet.RotationRecord
@@ -92,10 +123,8 @@ var errNoRun = fmt.Errorf("no run is under way")
 func leavingBy(s *fleet.Snapshot, name string) (*standing, *fleet.ExitProgress) {
 	for _, r := range underWay(s) {
 		st := stand(s, r)
-		for i := range st.progress.Exits {
-			if d := st.progress.Exits[i].Departure; d.Node == name || d.Instance == name {
-				return st, &st.progress.Exits[i]
-			}
+		if exit := st.exitOf(name); exit != nil {
+			return st, exit
 		}
 	}
 	return nil, nil

@@ -24,14 +24,27 @@ func (a *app) statusCommand() *cobra.Command {
 
 // statusDocument is what status prints.
 type statusDocument struct {
-	APIVersion string        `json:"apiVersion"`
-	Kind       string        `json:"kind"`
-	Place      string        `json:"place"`
-	Acting     string        `json:"acting,omitempty"`  // who holds the lease
-	Stopped    string        `json:"stopped,omitempty"` // who stopped everything
-	Groups     []groupStatus `json:"groups"`
-	Runs       []runStatus   `json:"runs"`
-	Drained    []string      `json:"drained,omitempty"` // nodes that a person's drain marked
+	APIVersion string         `json:"apiVersion"`
+	Kind       string         `json:"kind"`
+	Place      string         `json:"place"`
+	Acting     string         `json:"acting,omitempty"`  // who holds the lease
+	Stopped    string         `json:"stopped,omitempty"` // who stopped everything
+	Groups     []groupStatus  `json:"groups"`
+	Runs       []runStatus    `json:"runs"`
+	Noticed    []noticeStatus `json:"noticed,omitempty"` // nodes that AWS gave notice of
+	Drained    []string       `json:"drained,omitempty"` // nodes that a person's drain marked
+}
+
+type noticeStatus struct {
+	Node     string `json:"node"`
+	Instance string `json:"instance"`
+	Group    string `json:"group,omitempty"`
+	Why      string `json:"why"`
+	Phase    string `json:"phase"`
+	Pods     int    `json:"pods"`
+	Deadline string `json:"deadline,omitempty"`
+	Left     string `json:"left,omitempty"` // until the deadline
+	Waiting  string `json:"waiting,omitempty"`
 }
 
 type groupStatus struct {
@@ -102,8 +115,26 @@ func statusTable(w io.Writer, d *statusDocument) {
 	case len(d.Runs) > 0:
 		fmt.Fprintln(w, "\nNobody is acting on it: start the same command again and it goes on.")
 	}
+	noticedTable(w, d.Noticed)
 	for _, n := range d.Drained {
 		fmt.Fprintf(w, "\nNode %s is drained; give it back with drover drain --undo %s\n", n, n)
+	}
+}
+
+func noticedTable(w io.Writer, all []noticeStatus) {
+	if len(all) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\nAWS takes %s:\n", counted(len(all), "node", "nodes"))
+	var rows [][]string
+	for _, n := range all {
+		rows = append(rows, []string{n.Node, orDash(n.Group), n.Phase, fmt.Sprint(n.Pods), orDash(n.Left), n.Why})
+	}
+	columns(w, "NODE GROUP PHASE PODS LEFT WHY", rows)
+	for _, n := range all {
+		if n.Waiting != "" {
+			fmt.Fprintf(w, "  waiting  %s: %s\n", n.Node, n.Waiting)
+		}
 	}
 }
 
@@ -140,12 +171,26 @@ func statusOf(s *fleet.Snapshot, place string) statusDocument {
 	for i := range s.Groups {
 		d.Groups = append(d.Groups, groupOf(s, &s.Groups[i]))
 	}
+	if st := standNoticed(s); st != nil {
+		for _, e := range st.progress.Exits {
+			d.Noticed = append(d.Noticed, noticeOf(s, &e))
+		}
+	}
 	for i := range s.Nodes {
-		if m := s.Nodes[i].Mark(); m != nil && !runs[m.Value] {
+		if m := s.Nodes[i].Mark(); m != nil && !runs[m.Value] && m.Value != fleet.NoticeRun {
 			d.Drained = append(d.Drained, s.Nodes[i].Name)
 		}
 	}
 	return d
+}
+
+func noticeOf(s *fleet.Snapshot, e *fleet.ExitProgress) noticeStatus {
+	d := e.Departure
+	n := noticeStatus{Node: d.Name(), Instance: d.Instance, Group: d.Group, Why: d.Why, Phase: string(e.Phase), Pods: e.Pods, Waiting: e.Waiting}
+	if !d.Deadline.IsZero() {
+		n.Deadline, n.Left = moment(d.Deadline), lasting(max(0, d.Deadline.Sub(s.Now)).Round(time.Second))
+	}
+	return n
 }
 
 func groupOf(s *fleet.Snapshot, g *fleet.Group) groupStatus {

@@ -21,8 +21,13 @@ func (c *Cluster) Act(_ context.Context, a fleet.Action) error {
 	return c.do(func() error {
 		switch a.Verb {
 		case fleet.Evict:
-			return c.evict(a.Pod)
-		case fleet.Taint_, fleet.Untaint, fleet.Keep, fleet.Unkeep, fleet.Exclude, fleet.Include:
+			return c.evict(a.Pod, a.Grace)
+		case fleet.Delete:
+			c.delete(a.Pod, a.Grace)
+			return nil
+		case fleet.OutOfService:
+			return c.giveUp(a)
+		case fleet.Taint_, fleet.Untaint, fleet.Keep, fleet.Unkeep, fleet.Exclude, fleet.Include, fleet.Shut:
 			if n := c.node[a.Node]; n != nil {
 				n.act(a)
 				c.nodeChanged()
@@ -44,6 +49,11 @@ func (n *node) act(a fleet.Action) {
 	switch a.Verb {
 	case fleet.Taint_:
 		n.taint(fleet.Taint{Key: fleet.TaintKey, Value: a.Run, Effect: a.Effect})
+	case fleet.Shut:
+		if m := n.Mark(); m == nil || m.Effect != fleet.NoSchedule {
+			n.taint(fleet.Taint{Key: fleet.TaintKey, Value: a.Run, Effect: fleet.NoSchedule})
+		}
+		n.exclude(a.Run)
 	case fleet.Untaint:
 		n.untaint(fleet.TaintKey)
 	case fleet.Keep:
@@ -55,10 +65,7 @@ func (n *node) act(a fleet.Action) {
 			n.HeldDown, n.Kept = false, ""
 		}
 	case fleet.Exclude:
-		if !n.Excluded {
-			n.Excluded, n.OutBy = true, a.Run
-			n.label(excludeLabel, "true")
-		}
+		n.exclude(a.Run)
 	case fleet.Include:
 		if n.OutBy != "" {
 			n.Excluded, n.OutBy = false, ""
@@ -67,8 +74,16 @@ func (n *node) act(a fleet.Action) {
 	}
 }
 
+// exclude labels a node out of external load balancers for a run, unless somebody did so before.
+func (n *node) exclude(run string) {
+	if !n.Excluded {
+		n.Excluded, n.OutBy = true, run
+		n.label(excludeLabel, "true")
+	}
+}
+
 // evict is the eviction API. A pod that is gone, or reborn under its name, needs no eviction any more.
-func (c *Cluster) evict(ref fleet.PodRef) error {
+func (c *Cluster) evict(ref fleet.PodRef, grace time.Duration) error {
 	p := c.find(ref)
 	if p == nil {
 		return nil
@@ -83,8 +98,9 @@ func (c *Cluster) evict(ref fleet.PodRef) error {
 		return err
 	}
 	c.because("pod " + p.Ref.String() + " was evicted")
-	c.ledger.Evictions = append(c.ledger.Evictions, Eviction{At: c.now, Pod: p.Ref, Identity: p.identity(), Node: p.Node})
-	c.remove(p)
+	within := p.graceOf(grace)
+	c.ledger.Evictions = append(c.ledger.Evictions, Eviction{At: c.now, Pod: p.Ref, Identity: p.identity(), Node: p.Node, Grace: within})
+	c.removeWithin(p, within)
 	return nil
 }
 

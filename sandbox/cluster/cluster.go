@@ -78,6 +78,7 @@ type Cluster struct {
 	records   []fleet.RotationRecord // by run
 	stopped   *fleet.Pause
 	progress  map[string]fleet.Progress // by run
+	cases     []fleet.Case              // by instance
 
 	pending []*pod // in order of making
 	room    int    // grows whenever a pod that found no node might find one now

@@ -13,5 +13,5 @@
 //
 // It refuses loudly what it does not know: an unknown kind of workload, an unknown verb, a budget with both or neither bound. It has no rollouts
 // (a workload's pods never change their template), no preemption, no preferred affinities, no quotas; a NoExecute taint keeps pods off but removes
-// none; and a pod is Running as soon as it is bound and its volume is attached.
+// none, out-of-service excepted; and a pod is Running as soon as it is bound and its volume is attached.
 package cluster

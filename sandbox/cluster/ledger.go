@@ -13,6 +13,8 @@ import (
 type Ledger struct {
 	Breaches  []Breach
 	Evictions []Eviction
+	Deletions []Eviction // past every budget, by drover
+	Killed    []Kill
 	Lost      []Loss
 	Outages   []Outage
 	Cuts      []Cut
@@ -38,6 +40,16 @@ type Eviction struct {
 	Pod      fleet.PodRef
 	Identity string // what stays when the pod is replaced: a StatefulSet's pod, a place in a workload
 	Node     string
+	Grace    time.Duration // that it was given to stop
+}
+
+// Kill is a pod whose time to stop was over before it had stopped.
+type Kill struct {
+	At           time.Time
+	Pod          fleet.PodRef
+	Identity     string
+	Node         string
+	Needs, Grace time.Duration
 }
 
 // Loss is a pod that ran on a machine that went off under it.
@@ -48,6 +60,8 @@ type Loss struct {
 	Node     string
 	Ending   bool // it was shutting down
 	Stays    bool // nothing would have moved it: a DaemonSet's, a static one
+	Grace    time.Duration
+	Created  time.Time
 }
 
 // Outage is a time in which no pod of a workload served, after one had.
@@ -70,6 +84,7 @@ func (c *Cluster) Ledger() Ledger {
 	defer c.mu.Unlock()
 	l := c.ledger
 	l.Breaches, l.Evictions, l.Lost = slices.Clone(l.Breaches), slices.Clone(l.Evictions), slices.Clone(l.Lost)
+	l.Deletions, l.Killed = slices.Clone(l.Deletions), slices.Clone(l.Killed)
 	l.Outages, l.Cuts = slices.Clone(l.Outages), slices.Clone(l.Cuts)
 	return l
 }

@@ -101,7 +101,11 @@ func (c *Cluster) KillNode(name string) {
 		for _, p := range n.pods {
 			c.lose(p)
 		}
-		c.after(c.timing.Silence, func() { c.silent(n) })
+		c.after(c.timing.Silence, func() {
+			if n.dead {
+				c.silent(n)
+			}
+		})
 	})
 }
 
@@ -160,8 +164,9 @@ func (c *Cluster) setReady(n *node, ready bool) {
 	} else {
 		n.taint(fleet.Taint{Key: unreachableTaint, Effect: fleet.NoSchedule})
 	}
-	for _, p := range n.pods {
-		c.setPodReady(p, ready && p.started && !p.broken)
+	for _, p := range slices.Clone(n.pods) {
+		c.setPodReady(p, ready && p.started && !p.broken && !p.over)
+		c.report(p)
 	}
 	c.nodeChanged()
 }

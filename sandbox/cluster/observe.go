@@ -33,6 +33,11 @@ func (c *Cluster) Observe(_ context.Context, s *fleet.Snapshot) error {
 			s.Rotations = append(s.Rotations, cloneRecord(r))
 		}
 	}
+	for _, x := range c.cases {
+		if x.Open() || s.Now.Sub(x.Marks.Ended) < shownFor {
+			s.Cases = append(s.Cases, x.Clone())
+		}
+	}
 	s.Stopped, s.Unjournaled = clonePause(c.stopped), c.without
 	return nil
 }

@@ -24,6 +24,7 @@ type pod struct {
 	broken  bool   // somebody made it fail its readiness probe
 	lost    bool   // its machine went off under it
 	ended   bool   // it is gone
+	over    bool   // its containers have ended; somebody keeps the object, or nobody can say so
 	cost    string // pod-deletion-cost; "" when it has none
 	prior   *prior // what the cost was before drover's; nil while it is not drover's
 	tried   int    // Cluster.room when it last found no node
@@ -172,11 +173,14 @@ func (c *Cluster) DeletePod(ref fleet.PodRef) {
 
 // remove begins a pod's end. One that runs gets its preStop and its shutdown, both bounded by its grace; nobody confirms the end of one whose
 // machine is off.
-func (c *Cluster) remove(p *pod) {
+func (c *Cluster) remove(p *pod) { c.removeWithin(p, p.Grace) }
+
+// removeWithin bounds the shutdown by another grace than the pod's own. One that is on its way out keeps the time it was given.
+func (c *Cluster) removeWithin(p *pod, grace time.Duration) {
 	if p.Terminating || p.ended {
 		return
 	}
-	p.Terminating, p.Deleted = true, c.now.Add(p.Grace)
+	p.Terminating, p.Deleted = true, c.now.Add(grace)
 	c.podChanged(p)
 	c.freed() // it counts for no spread any more
 	switch {
@@ -185,11 +189,8 @@ func (c *Cluster) remove(p *pod) {
 		c.gone(p)
 	default:
 		c.delist(p)
-		c.after(min(p.PreStop+p.w.spec.Stop, p.Grace), func() {
-			if !p.lost {
-				c.gone(p)
-			}
-		})
+		needs := p.PreStop + p.w.spec.Stop
+		c.after(min(needs, grace), func() { c.shutDown(p, needs, grace) })
 	}
 }
 
@@ -199,8 +200,8 @@ func (c *Cluster) lose(p *pod) {
 		return
 	}
 	p.lost = true
-	if p.running && !p.Mirror {
-		c.ledger.Lost = append(c.ledger.Lost, Loss{At: c.now, Pod: p.Ref, Identity: p.identity(), Node: p.Node, Ending: p.Terminating, Stays: p.Stays() != ""})
+	if p.running && !p.Mirror && !p.over {
+		c.ledger.Lost = append(c.ledger.Lost, Loss{At: c.now, Pod: p.Ref, Identity: p.identity(), Node: p.Node, Ending: p.Terminating, Stays: p.Stays() != "", Grace: p.Grace, Created: p.Created})
 	}
 	c.podChanged(p)
 }

@@ -99,11 +99,12 @@ func (c *Cluster) attach(v *volume) {
 	})
 }
 
-// detach takes a volume off its node; off a machine that is dead only after a long while, because nobody there confirms that it let go.
+// detach takes a volume off its node; off a machine that is dead only after a long while, because nobody there
+// confirms that it let go, unless somebody has declared it out of service.
 func (c *Cluster) detach(v *volume) {
 	v.leaving = true
 	wait := c.timing.Detach
-	if v.node.dead {
+	if v.node.dead && v.node.tainted(outOfServiceTaint) < 0 {
 		wait = c.timing.ForceDetach
 	}
 	c.after(wait, func() {

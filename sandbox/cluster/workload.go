@@ -41,6 +41,7 @@ type Spec struct {
 
 	BadOn map[string]string // its pods never become Ready on nodes with all of these labels
 	Held  string            // an admission webhook's words that refuse its pods' eviction; "" when none does
+	Stuck bool              // a finalizer keeps its pods' objects when they have stopped, until LetGo
 	Cost  string            // its pods' own deletion cost; "" when they have none
 
 	Target string // ARN of the target group in which its pods are registered by IP

@@ -43,6 +43,8 @@ func (h *CloudHand) act(a fleet.Action) error {
 		return h.standby(a)
 	case fleet.Unstandby:
 		return h.unstandby(a)
+	case fleet.Heartbeat, fleet.Complete:
+		return h.answer(a)
 	}
 	return fmt.Errorf("the sandbox's cloud does not know how to %s", a.Verb)
 }
@@ -135,17 +137,18 @@ func (h *CloudHand) member(a fleet.Action) (*fleet.Instance, *cloud.Group, error
 	return in, g, carries(g, a.Run)
 }
 
-// terminate closes exactly this instance and takes it off the desired capacity, which does not count one in standby. Asking twice must not
-// decrement twice, so an instance that is already leaving, or gone, is left alone.
+// terminate closes exactly this instance and takes it off the desired capacity, which does not count one in standby or one that was retained. Asking
+// twice must not decrement twice, so an instance that is already leaving, or gone, is left alone.
 func (h *CloudHand) terminate(a fleet.Action) error {
 	in, g, err := h.member(a)
-	if in != nil && in.Leaving() {
+	retained := in != nil && in.Lifecycle == fleet.Retained
+	if in != nil && in.Leaving() && !retained {
 		return nil
 	}
 	if err != nil || in == nil {
 		return err
 	}
-	_, err = h.w.Cloud.TerminateInstanceInAutoScalingGroup(a.Instance, !in.Parked())
+	_, err = h.w.Cloud.TerminateInstanceInAutoScalingGroup(a.Instance, !in.Parked() && !retained)
 	if g != nil && codeIs(err, "ValidationError") && strings.Contains(err.Error(), "equals minSize") {
 		return &fleet.Refused{Reason: fmt.Sprintf("the group's desired capacity is at its minimum of %d, so no instance may go without a replacement; raise desired or lower the minimum", g.Min)}
 	}

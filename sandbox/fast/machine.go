@@ -39,8 +39,14 @@ func (w *World) happened(e cloud.Event) {
 		}
 	case cloud.InstanceStopping:
 		w.Cluster.KillNode(e.Instance.PrivateDNS)
+	case cloud.InstanceStopped:
+		w.Cluster.StopMachine(e.Instance.PrivateDNS)
 	case cloud.InstanceTerminated:
-		w.Cluster.RemoveNode(e.Instance.PrivateDNS)
+		if w.lingers == 0 {
+			w.Cluster.RemoveNode(e.Instance.PrivateDNS)
+			return
+		}
+		w.Clock.AfterFunc(w.lingers, func() { w.Cluster.RemoveNode(e.Instance.PrivateDNS) })
 	case cloud.NodeCordon, cloud.NodeUncordon:
 		w.Cluster.Cordon(e.Instance.PrivateDNS, e.Kind == cloud.NodeCordon)
 	case cloud.NodeDrain:
@@ -76,15 +82,15 @@ func (w *World) drain(in cloud.Instance) {
 	w.Cloud.ReportNodeDrained(in.ID)
 }
 
-// join registers the node of an instance whose kubelet came up.
+// join registers the node of an instance whose kubelet came up, for the first time or again.
 func (w *World) join(in cloud.Instance, image Image) {
 	if now, ok := w.Cloud.Instance(in.ID); !ok || now.Gone() {
 		return
 	}
 	n := w.nodeOf(in)
 	maps.Copy(n.Labels, image.Labels)
-	if err := w.Cluster.AddNode(n); err != nil {
-		return // it registered before
+	if err := w.Cluster.AddNode(n); err != nil { // it registered before: the machine was off for a while
+		w.Cluster.BootMachine(n.Name)
 	}
 	if !image.Unready {
 		w.Clock.AfterFunc(w.readies, func() { w.Cluster.SetReady(n.Name, true) })

@@ -41,10 +41,8 @@ func (h *CloudHand) answer(a fleet.Action) error {
 	var err error
 	if a.Verb == fleet.Complete {
 		err = h.w.Cloud.CompleteLifecycleAction(a.Group, a.Hook, a.Instance, "", a.Result)
-	} else if err = h.w.Cloud.RecordLifecycleActionHeartbeat(a.Group, a.Hook, a.Instance, ""); err == nil {
-		h.mu.Lock()
-		h.beats[a.Instance] = h.w.Now()
-		h.mu.Unlock()
+	} else {
+		err = h.w.Cloud.RecordLifecycleActionHeartbeat(a.Group, a.Hook, a.Instance, "")
 	}
 	if codeIs(err, "ValidationError") && strings.Contains(err.Error(), "No active Lifecycle Action found") {
 		return nil

@@ -27,7 +27,9 @@ type CloudHand struct {
 }
 
 // CloudHand returns a new hand on the cloud; like a restarted process, it remembers nothing.
-func (w *World) CloudHand() *CloudHand { return &CloudHand{w: w, launched: map[string]time.Time{}} }
+func (w *World) CloudHand() *CloudHand {
+	return &CloudHand{w: w, launched: map[string]time.Time{}}
+}
 
 // ClusterHand returns the hand on the cluster.
 func (w *World) ClusterHand() *cluster.Cluster { return w.Cluster }
@@ -46,12 +48,17 @@ func (h *CloudHand) Groups(_ context.Context, names []string) ([]fleet.Group, er
 	if err != nil {
 		return nil, err
 	}
+	news, err := h.news()
+	if err != nil {
+		return nil, err
+	}
 	out := make([]fleet.Group, 0, len(all))
 	for i := range all {
 		g, err := h.group(&all[i], targets)
 		if err != nil {
 			return nil, fmt.Errorf("group %s: %w", all[i].name, err)
 		}
+		news.place(&g)
 		out = append(out, g)
 	}
 	slices.SortFunc(out, func(a, b fleet.Group) int { return cmp.Compare(a.Name, b.Name) })
@@ -80,6 +87,7 @@ func (h *CloudHand) group(f *found, targets []targetGroup) (fleet.Group, error) 
 		return g, nil
 	}
 	g := fleet.Group{Name: f.name, Min: raw.Min, Max: raw.Max, Desired: raw.Desired, Zones: slices.Sorted(slices.Values(raw.Zones)), Wants: wants(raw.Source)}
+	g.Cluster, g.Retains = clusterOf(groupTags(raw)), raw.Retain
 	for _, p := range raw.Suspended {
 		g.Suspended = append(g.Suspended, p.Name)
 	}
@@ -91,6 +99,9 @@ func (h *CloudHand) group(f *found, targets []targetGroup) (fleet.Group, error) 
 		g.Instances = append(g.Instances, h.instance(m))
 	}
 	fleet.SortInstances(g.Instances)
+	if g.Hooks, err = h.hooks(raw.Name); err != nil {
+		return g, err
+	}
 	for _, arn := range raw.TargetGroups {
 		if !slices.ContainsFunc(targets, func(t targetGroup) bool { return t.ARN == arn }) {
 			trouble(&g, fmt.Sprintf("target group %s, which is attached to it, does not exist any more", arn))
@@ -127,7 +138,7 @@ func (h *CloudHand) instance(m cloud.Member) fleet.Instance {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	in := fleet.Instance{
-		ID: m.InstanceID, Zone: m.Zone, Type: m.Type, Lifecycle: string(m.State), Launched: h.launched[m.InstanceID],
+		ID: m.InstanceID, Zone: m.Zone, Type: m.Type, Lifecycle: string(m.State), Launched: h.launched[m.InstanceID], Spot: m.Spot,
 		Template: fleet.Template{Configuration: m.Configuration},
 	}
 	if m.Template.ID != "" {

@@ -28,6 +28,8 @@ type Options struct {
 	Rooms   map[string]fleet.Resources
 	// Rooms are allocatables by instance type, beside and in place of those the world knows.
 
+	Lingers time.Duration // a machine's end to the removal of its Node object; default at once
+
 	Unjournaled string // why the cluster cannot hold rotation records; "" when it can
 }
 
@@ -37,8 +39,8 @@ type World struct {
 	Cloud   *cloud.Cloud
 	Cluster *cluster.Cluster
 
-	joins, readies time.Duration
-	rooms          map[string]fleet.Resources
+	joins, readies, lingers time.Duration
+	rooms                   map[string]fleet.Resources
 
 	mu     sync.Mutex // serializes what the cloud tells the cluster
 	feed   *cloud.Feed
@@ -68,7 +70,7 @@ func New(o Options) *World {
 	w := &World{
 		Clock: clock, Cloud: cloud.New(cloud.Config{Clock: clock, Timing: o.Cloud, Zones: o.Zones, Seed: o.Seed}),
 		Cluster: cluster.New(cluster.Options{Clock: clock, Seed: o.Seed, Timing: o.Cluster, Pack: o.Pack, Unjournaled: o.Unjournaled}),
-		joins:   max(cmp.Or(o.Joins, 5*time.Second), 0), readies: max(cmp.Or(o.Readies, 10*time.Second), 0),
+		joins:   max(cmp.Or(o.Joins, 5*time.Second), 0), readies: max(cmp.Or(o.Readies, 10*time.Second), 0), lingers: o.Lingers,
 		rooms: maps.Clone(rooms), images: map[string]Image{},
 	}
 	maps.Copy(w.rooms, o.Rooms)
@@ -134,10 +136,16 @@ type GroupSpec struct {
 	Taints   []fleet.Taint
 	Targets  []string // ARNs of target groups
 	Spot     bool
+	Cluster  string // whose it is, by its tag; one that is not the world's own has machines that are no nodes here
+	Retain   bool   // instances whose hook is abandoned are kept
 }
 
 // AddGroup makes a group. Its machines take the world's time to come up.
 func (w *World) AddGroup(s GroupSpec) error {
+	if s.Cluster != "" && s.Cluster != ClusterName {
+		s.Image = "ami-of-" + s.Cluster
+		w.SetImage(s.Image, Image{Silent: true})
+	}
 	data := cloud.TemplateData{ImageID: cmp.Or(s.Image, "ami-1"), InstanceType: cmp.Or(s.Type, "m5.xlarge"), Spot: s.Spot}
 	if _, err := w.Cloud.CreateLaunchTemplate(s.Name, "", data, nil); err != nil {
 		return fmt.Errorf("add group %s: %w", s.Name, err)
@@ -147,7 +155,7 @@ func (w *World) AddGroup(s GroupSpec) error {
 		zones = w.Cloud.Zones()
 	}
 	err := w.Cloud.CreateAutoScalingGroup(cloud.Group{
-		Name: s.Name, Min: s.Min, Max: cmp.Or(s.Max, 2*s.Size), Desired: s.Size, Zones: zones, TargetGroups: s.Targets, Tags: tagsOf(s),
+		Name: s.Name, Min: s.Min, Max: cmp.Or(s.Max, 2*s.Size), Desired: s.Size, Zones: zones, TargetGroups: s.Targets, Tags: tagsOf(s), Retain: s.Retain,
 		Source: cloud.Source{Template: cloud.TemplateSpec{Name: s.Name, Version: "$Latest"}},
 	})
 	if err != nil {
@@ -199,6 +207,9 @@ func tagsOf(s GroupSpec) []cloud.GroupTag {
 	var out []cloud.GroupTag
 	for _, k := range slices.Sorted(maps.Keys(s.Labels)) {
 		out = append(out, cloud.GroupTag{Group: s.Name, Key: labelTag + k, Value: s.Labels[k], Propagate: true})
+	}
+	if s.Cluster != "" {
+		out = append(out, cloud.GroupTag{Group: s.Name, Key: ownerTag + s.Cluster, Value: "owned", Propagate: true})
 	}
 	for _, t := range s.Taints {
 		out = append(out, cloud.GroupTag{Group: s.Name, Key: taintTag + t.Key, Value: t.Value + ":" + t.Effect, Propagate: true})
@@ -266,10 +277,13 @@ func (w *World) Settled() bool {
 		nodes[n.Instance] = n.Ready && !n.Starting()
 	}
 	for _, g := range w.groups() {
+		if owner := clusterOf(groupTags(&g)); owner != "" && owner != ClusterName {
+			continue
+		}
 		serving := 0
 		for _, m := range g.Members {
 			switch {
-			case m.State == cloud.Terminating:
+			case strings.HasPrefix(string(m.State), string(cloud.Terminating)) && m.State != cloud.Retained:
 				return false
 			case m.State == cloud.InService && nodes[m.InstanceID]:
 				serving++

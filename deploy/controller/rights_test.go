@@ -1,0 +1,207 @@
+package controller_test
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+
+	"drover.dev/aws"
+	"drover.dev/kube"
+)
+
+// The controller's roles are kube.ControllerRights, no more and no less. UPDATE=1 go test ./deploy/controller writes them.
+func TestRolesAreTheRights(t *testing.T) {
+	if written(t, "base/rbac.yaml", rolesText(kube.ControllerRights())) {
+		t.Skip("written; what is embedded is what was there before")
+	}
+	granted := map[string][]rbacv1.PolicyRule{}
+	for _, o := range decoded(t, "base") {
+		switch r := o.(type) {
+		case *rbacv1.ClusterRole:
+			granted[""] = append(granted[""], r.Rules...)
+		case *rbacv1.Role:
+			granted[r.Namespace] = append(granted[r.Namespace], r.Rules...)
+		}
+	}
+	if want := byNamespace(kube.ControllerRights()); !reflect.DeepEqual(granted, want) {
+		t.Errorf("granted\n%v\nwant\n%v", granted, want)
+	}
+}
+
+// Every role is bound to the one ServiceAccount of its folder, which exists, and nothing else is.
+func TestRolesAreBound(t *testing.T) {
+	for folder, account := range map[string]rbacv1.Subject{
+		"base": {Kind: "ServiceAccount", Namespace: "drover-system", Name: "drover-controller"},
+		"imds": {Kind: "ServiceAccount", Namespace: "drover-imds", Name: "drover-imds"},
+	} {
+		roles, bound := map[string]bool{}, map[string]bool{}
+		bind := func(namespace string, ref rbacv1.RoleRef, subjects []rbacv1.Subject) {
+			bound[ref.Kind+" "+namespace+"/"+ref.Name] = true
+			if !reflect.DeepEqual(subjects, []rbacv1.Subject{account}) {
+				t.Errorf("%s: %s is bound to %v", folder, ref.Name, subjects)
+			}
+		}
+		for _, o := range decoded(t, folder) {
+			switch r := o.(type) {
+			case *rbacv1.ClusterRole:
+				roles["ClusterRole /"+r.Name] = true
+			case *rbacv1.Role:
+				roles["Role "+r.Namespace+"/"+r.Name] = true
+			case *rbacv1.ClusterRoleBinding:
+				bind("", r.RoleRef, r.Subjects)
+			case *rbacv1.RoleBinding:
+				bind(r.Namespace, r.RoleRef, r.Subjects)
+			}
+		}
+		if len(roles) == 0 || !reflect.DeepEqual(roles, bound) {
+			t.Errorf("%s: roles %v, bound %v", folder, roles, bound)
+		}
+		accounts := objects[serviceAccount](t, folder)
+		if len(accounts) != 1 || accounts[0].Name != account.Name || accounts[0].Namespace != account.Namespace {
+			t.Errorf("%s: service accounts %v", folder, accounts)
+		}
+	}
+}
+
+// The page of permissions says what the lists say.
+func TestPermissionsPage(t *testing.T) {
+	written(t, "../../docs/permissions.md", permissionsText())
+}
+
+// written compares a generated file with what it is to be, or writes it, and tells whether it did.
+func written(t *testing.T, file, want string) bool {
+	t.Helper()
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return true
+	}
+	if got, err := os.ReadFile(file); err != nil || string(got) != want {
+		t.Errorf("%s is not what the lists of rights say (%v); UPDATE=1 go test ./deploy/controller writes it", file, err)
+	}
+	return false
+}
+
+func byNamespace(rights []kube.Right) map[string][]rbacv1.PolicyRule {
+	out := map[string][]rbacv1.PolicyRule{}
+	for _, r := range rights {
+		out[r.Namespace] = append(out[r.Namespace], r.Rule)
+	}
+	return out
+}
+
+// rolesText is a role, and its binding, for each namespace and for the cluster.
+func rolesText(rights []kube.Right) string {
+	namespaces := []string{}
+	for _, r := range rights {
+		namespaces = append(namespaces, r.Namespace)
+	}
+	slices.Sort(namespaces) // the cluster's first
+	var b strings.Builder
+	b.WriteString("# Generated from kube.ControllerRights by UPDATE=1 go test ./deploy/controller; do not edit.\n")
+	for i, namespace := range slices.Compact(namespaces) {
+		if i > 0 {
+			b.WriteString("---\n")
+		}
+		kind := "Role"
+		if namespace == "" {
+			kind = "ClusterRole"
+		}
+		heading(&b, kind, namespace)
+		b.WriteString("rules:\n")
+		for _, r := range rights {
+			if r.Namespace == namespace {
+				ruleText(&b, r)
+			}
+		}
+		b.WriteString("---\n")
+		heading(&b, kind+"Binding", namespace)
+		fmt.Fprintf(&b, "roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: %s\n  name: drover-controller\n", kind)
+		b.WriteString("subjects:\n  - kind: ServiceAccount\n    name: drover-controller\n    namespace: drover-system\n")
+	}
+	return b.String()
+}
+
+func heading(b *strings.Builder, kind, namespace string) {
+	fmt.Fprintf(b, "apiVersion: rbac.authorization.k8s.io/v1\nkind: %s\nmetadata:\n  name: drover-controller\n", kind)
+	if namespace != "" {
+		fmt.Fprintf(b, "  namespace: %s\n", namespace)
+	}
+	b.WriteString("  labels:\n    app.kubernetes.io/part-of: drover\n")
+}
+
+func ruleText(b *strings.Builder, r kube.Right) {
+	groups := make([]string, len(r.Rule.APIGroups))
+	for i, g := range r.Rule.APIGroups {
+		if groups[i] = g; g == "" {
+			groups[i] = `""`
+		}
+	}
+	fmt.Fprintf(b, "  - apiGroups: [%s] # %s\n    resources: [%s]\n", strings.Join(groups, ", "), r.For, strings.Join(r.Rule.Resources, ", "))
+	if len(r.Rule.ResourceNames) > 0 {
+		fmt.Fprintf(b, "    resourceNames: [%s]\n", strings.Join(r.Rule.ResourceNames, ", "))
+	}
+	fmt.Fprintf(b, "    verbs: [%s]\n", strings.Join(r.Rule.Verbs, ", "))
+}
+
+func permissionsText() string {
+	var b strings.Builder
+	b.WriteString("# Permissions\n\nWhat each part of drover has to be allowed, and what for. Generated from the lists that the code keeps (`kube/rights.go`, `aws/rights.go`) by\n`UPDATE=1 go test ./deploy/controller`; do not edit.\n")
+	for _, part := range []struct {
+		title, about string
+		rights       []kube.Right
+	}{
+		{"A run: rotate, drain, abort", "`kube.Rights`. `pause` and `resume` of one run need no more.", kube.Rights},
+		{"The controller", "`kube.ControllerRights`: those of a run, because it begins runs, and these. They are in `deploy/controller/base/rbac.yaml`.", beyond(kube.ControllerRights(), kube.Rights)},
+		{"People's commands besides", "`kube.PersonRights`.", kube.PersonRights},
+		{"drover history node", "`kube.HistoryRights`.", kube.HistoryRights},
+		{"drover install", "`kube.InstallRights`. `drover install --controller` wants more: to create a namespace and roles one has to be an administrator.", kube.InstallRights},
+	} {
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| API group | resources | verbs | where | for |\n|---|---|---|---|---|\n", part.title, part.about)
+		for _, r := range part.rights {
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", groupName(r), things(r), strings.Join(r.Rule.Verbs, ", "), place(r), r.For)
+		}
+	}
+	b.WriteString("\n## drover imds\n\n`deploy/controller/imds/rbac.yaml`: get, create and patch `departures` of drover.dev. Nothing in AWS.\n")
+	b.WriteString("\n## The controller in AWS\n\n`aws.NoticeActions`. `drover setup --policy` prints them as a policy that is limited to the cluster's own groups and queues.\n\n")
+	b.WriteString("| action | on | for |\n|---|---|---|\n")
+	for _, r := range aws.NoticeActions {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", r.Action, r.On, r.For)
+	}
+	return b.String()
+}
+
+// beyond is what a list has more than another.
+func beyond(all, less []kube.Right) []kube.Right {
+	return slices.DeleteFunc(slices.Clone(all), func(r kube.Right) bool {
+		return slices.ContainsFunc(less, func(l kube.Right) bool { return reflect.DeepEqual(r, l) })
+	})
+}
+
+func groupName(r kube.Right) string {
+	if g := strings.Join(r.Rule.APIGroups, ", "); g != "" {
+		return g
+	}
+	return "core"
+}
+
+func things(r kube.Right) string {
+	what := strings.Join(r.Rule.Resources, ", ")
+	if len(r.Rule.ResourceNames) > 0 {
+		what += " named " + strings.Join(r.Rule.ResourceNames, ", ")
+	}
+	return what
+}
+
+func place(r kube.Right) string {
+	if r.Namespace == "" {
+		return "cluster"
+	}
+	return r.Namespace
+}
