@@ -40,12 +40,14 @@ func WhoseIs(s *fleet.Snapshot, n fleet.Notice) Whose {
 	for _, m := range s.Machines {
 		switch {
 		case m.ID != n.Instance:
-		case m.Cluster == "" || m.State == fleet.MachineGone || m.State == fleet.MachineUnknown:
+		case m.Cluster == "":
 			return Nobodys
-		case m.Cluster == s.Cluster:
-			return Ours
-		default:
+		case m.Cluster != s.Cluster:
 			return Others
+		case m.State == fleet.MachineGone || m.State == fleet.MachineUnknown:
+			return Nobodys // ours once: neither a node nor a group is left of it
+		default:
+			return Ours
 		}
 	}
 	return Unknown
