@@ -122,6 +122,8 @@ type wave struct {
 	policy fleet.Policy
 	goers  []goer
 
+	rushes map[lane]*rush
+
 	forcedOnly bool // a node that was noticed a moment ago still takes pods: none moves that need not
 }
 
@@ -338,6 +340,7 @@ func (w *wave) deregister(g *goer) {
 // move lets the pods of shut nodes go: by their lanes while there is time, past everything at the last moment at which they still have theirs.
 func (w *wave) move() {
 	r := newRoom(w.ix, w.leaving)
+	w.count()
 	lanes := map[lane]*gate{}
 	for i := range w.goers {
 		g := &w.goers[i]
@@ -390,7 +393,7 @@ func (w *wave) evict(g *goer, p *fleet.Pod, r *room, lanes map[lane]*gate) {
 	l := laneOf(p)
 	o := lanes[l]
 	if o == nil {
-		o = &gate{opening: w.ix.opening(l, p), lane: l.String()}
+		o = &gate{opening: w.hurried(l, p), lane: l.String()}
 		lanes[l] = o
 	}
 	switch {
@@ -402,6 +405,53 @@ func (w *wave) evict(g *goer, p *fleet.Pod, r *room, lanes map[lane]*gate) {
 		return
 	}
 	w.do(fleet.Action{Verb: fleet.Evict, Pod: p.Ref, Node: g.node.Name, Why: g.c.Why})
+}
+
+// rush is the pods of a lane that have to leave before a deadline.
+type rush struct {
+	pods int
+	left time.Duration // to the nearest deadline
+}
+
+// count counts the pods of each workload without a budget that have to leave before a deadline.
+func (w *wave) count() {
+	w.rushes = map[lane]*rush{}
+	for i := range w.goers {
+		g := &w.goers[i]
+		if g.stage != leaving || g.c.Deadline.IsZero() || w.keeps(g) {
+			continue
+		}
+		left := max(g.c.Deadline.Sub(w.s.Now)-margin, time.Second)
+		for _, p := range g.pods {
+			l := laneOf(p)
+			if l.kind != laneWorkload || p.Terminating {
+				continue
+			}
+			x := w.rushes[l]
+			if x == nil {
+				x = &rush{left: left}
+				w.rushes[l] = x
+			}
+			x.pods++
+			x.left = min(x.left, left)
+		}
+	}
+}
+
+// hurried is what a lane allows. That few pods of a workload without a budget move at once is drover's courtesy: where it would not let all of them leave
+// in half of the time that there is, as many move as that takes.
+func (w *wave) hurried(l lane, p *fleet.Pod) opening {
+	o := w.ix.opening(l, p)
+	x := w.rushes[l]
+	if x == nil {
+		return o
+	}
+	turns := max(1, int(x.left/2/max(w.ix.each(p), time.Second)))
+	if need := (x.pods + o.away + turns - 1) / turns; need-o.away > o.free {
+		o.free = need - o.away
+		o.why = fmt.Sprintf("%s; %d at a time, so that %s leave in %s", o.why, need, plural(x.pods, "pod", "pods"), x.left.Round(time.Second))
+	}
+	return o
 }
 
 // grace is how long a pod may take to stop, and whether now is the last moment to tell it: its own time, or what is left of it, still fits.

@@ -374,3 +374,24 @@ func TestAPodWhoseObjectIsHeldDoesNotHoldTheNode(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestAWorkloadWithoutABudgetIsInTime(t *testing.T) {
+	for deadline, want := range map[time.Duration]int{time.Hour: 1, 30 * time.Second: 6} {
+		s := deserted(web())
+		o := fleet.Owner{Kind: "Deployment", Namespace: "default", Name: "many"}
+		s.Workloads = []fleet.Workload{{Owner: o, Replicas: 12}}
+		for i := range 12 {
+			s.Pods = append(s.Pods, fleet.Pod{
+				Ref: fleet.PodRef{Namespace: "default", Name: fmt.Sprint("many-", i), UID: fmt.Sprint("many-", i)}, Owner: o, Node: fmt.Sprint("node-", i/6), Ready: true,
+				Created: s.Now.Add(-time.Hour), ReadySince: s.Now.Add(-time.Hour + 5*time.Second), Grace: 5 * time.Second, Requests: fleet.Resources{CPU: 10, Pods: 1},
+			})
+		}
+		for n := range 2 {
+			noticed(&s, n, fleet.SpotInterruption, deadline)
+		}
+		waves(&s, fleet.UsualPolicy)
+		if got := len(of(waves(&s, fleet.UsualPolicy), fleet.Evict)); got < want || want == 1 && got > 1 {
+			t.Errorf("%s: %d pods at once, want %d", deadline, got, want)
+		}
+	}
+}
