@@ -92,6 +92,7 @@ func Moot(s *fleet.Snapshot, n fleet.Notice, p fleet.Policy) string {
 // came, changes nothing; one that takes another back ends it; a new one opens a case that was over.
 func Hear(s *fleet.Snapshot, have fleet.Case, n fleet.Notice, p fleet.Policy) (fleet.Case, bool) {
 	have = have.Clone()
+	n.Deadline = n.Deadline.Truncate(time.Second) // as objects keep it: otherwise it would never be the same again
 	i := slices.IndexFunc(have.Signals, func(k fleet.Signal) bool { return k.ID == n.ID })
 	switch {
 	case n.Over:
@@ -201,7 +202,7 @@ func deadline(s *fleet.Snapshot, n fleet.Notice, p fleet.Policy) time.Time {
 			}
 		}
 	}
-	return until
+	return until.Truncate(time.Second)
 }
 
 func earlier(a, b time.Time) time.Time {

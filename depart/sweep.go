@@ -68,12 +68,13 @@ func (w *sweep) member(g *fleet.Group, in *fleet.Instance) {
 		if past(e.NotBefore, w.s.Now) {
 			continue // EC2 may list it for long afterwards
 		}
-		w.missing(in.ID, fleet.Notice{Kind: fleet.ScheduledChange, ID: "scheduled/" + e.ID, Effect: e.Effect, Deadline: e.NotBefore, Why: e.Words})
+		w.missing(in.ID, fleet.Notice{Kind: fleet.ScheduledChange, ID: "scheduled/" + e.ID, Effect: e.Effect, Deadline: e.NotBefore, Why: fmt.Sprintf("EC2 plans to %s it at %s: %s", e.Effect, e.NotBefore.UTC().Format(time.RFC3339), e.Words)})
 	}
 }
 
 // missing asks for a signal that does not hold on file.
 func (w *sweep) missing(instance string, n fleet.Notice) {
+	n.Deadline = n.Deadline.Truncate(time.Second)
 	c := w.s.Case(instance)
 	if c != nil && c.Open() && n.Kind == fleet.ScheduledChange && slices.ContainsFunc(c.Signals, func(k fleet.Signal) bool {
 		return k.Kind == n.Kind && k.Ended.IsZero() && k.Deadline.Equal(n.Deadline) // Health's word for the same, under another id

@@ -107,7 +107,8 @@ type Rule string
 
 // The rules.
 const (
-	Release    Rule = "release"    // they come again, until their own cluster receives them
+	Drop       Rule = "drop"       // nobody else reads this queue, and their own cluster's tells it too: EC2's events go to every rule of the account
+	Release    Rule = "release"    // they come again, until their own cluster receives them; also where nothing is said
 	Quarantine Rule = "quarantine" // they are set aside
 )
 

@@ -61,6 +61,9 @@ type Engine struct {
 
 	Probes []Prober
 
+	// Fence, if set, tells before every action whether this process may still act; its error ends that, as the end of the context does.
+	Fence func(ctx context.Context) error
+
 	// AtOnce is how many actions may be in flight; zero for the usual number. With 1 they come in the order in which they were decided.
 	AtOnce int
 
@@ -468,6 +471,9 @@ func (r *Run) hand(ctx context.Context, a fleet.Action) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if err := r.fenced(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actWithin)
 	defer cancel()
 	if !a.Verb.Cloud() {
@@ -477,6 +483,13 @@ func (r *Run) hand(ctx context.Context, a fleet.Action) error {
 		return err
 	}
 	return r.Cloud.Act(ctx, a)
+}
+
+func (e *Engine) fenced(ctx context.Context) error {
+	if e.Fence == nil {
+		return nil
+	}
+	return e.Fence(ctx)
 }
 
 // confirm has the cluster look, live, whether what an action in the cloud expects of it still holds.

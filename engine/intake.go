@@ -171,7 +171,7 @@ func (w *Watch) file(ctx context.Context, s *fleet.Snapshot, l *letter) (done bo
 			foreign++
 		}
 	}
-	if foreign == 0 {
+	if foreign == 0 || w.Foreign == Drop {
 		return true, nil
 	}
 	if w.Foreign == Quarantine && foreign == len(l.notices) {
@@ -212,6 +212,9 @@ func (w *Watch) notice(ctx context.Context, s *fleet.Snapshot, n fleet.Notice) (
 		}
 		return Unhandled, fmt.Errorf("whose instance %s is, EC2 has not said yet", n.Instance)
 	}
+	if err := w.fenced(ctx); err != nil {
+		return Unhandled, err
+	}
 	fate := Known
 	now := *s
 	now.Now = w.Now()
@@ -224,6 +227,9 @@ func (w *Watch) notice(ctx context.Context, s *fleet.Snapshot, n fleet.Notice) (
 		}
 		return want, differs
 	})
+	if fate == Stored && (n.Kind == fleet.TerminateHook || n.Kind == fleet.LaunchHook) && n.Source != fleet.FromSweep {
+		w.poke() // what AWS shows of it decides what is next
+	}
 	if err != nil {
 		return Unhandled, fmt.Errorf("file notice %s about %s: %w", n.Kind, n.Instance, err)
 	}

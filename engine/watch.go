@@ -150,6 +150,9 @@ func (w *Watch) Tick(ctx context.Context) (wait time.Duration, err error) {
 	step := evac.Next(plan, s)
 	w.leave(&s)
 	w.see(&s, step)
+	if err := w.fenced(ctx); err != nil {
+		return 0, err
+	}
 	due, again := w.run.due(step.Actions, s.Now)
 	w.run.note(append(step.Holds, w.holds...), s.Now)
 	w.tidy(&s)
@@ -436,6 +439,9 @@ func (w *Watch) act(ctx context.Context, actions []fleet.Action, now time.Time) 
 func (w *Watch) hand(ctx context.Context, a fleet.Action) error {
 	if a.Verb != fleet.File {
 		return w.run.hand(ctx, a)
+	}
+	if err := w.fenced(ctx); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actWithin)
 	defer cancel()

@@ -19,7 +19,7 @@ func Assume(s *fleet.Snapshot, a fleet.Action) bool {
 	case fleet.File:
 		return assumeFile(s, a)
 	case fleet.Surge, fleet.Unsurge:
-		return assumeSurge(s.Workload(a.Workload), a, func() { assumeEvict(s, a) })
+		return assumeSurge(s.Workload(a.Workload), a, func() bool { return assumeEvict(s, a) })
 	case fleet.Record:
 		return assumeRecord(s, a)
 	}
@@ -120,19 +120,16 @@ func startEviction(p *fleet.Pod, budget func(name string) *fleet.Budget) bool {
 }
 
 // assumeSurge changes what the workload wants. Which pods come and go, its controller says: end is for the one that goes at its end.
-func assumeSurge(w *fleet.Workload, a fleet.Action, end func()) bool {
+func assumeSurge(w *fleet.Workload, a fleet.Action, end func() bool) bool {
 	if w == nil {
 		return false
 	}
 	if a.Verb == fleet.Unsurge {
-		if w.Surge == nil {
-			return false
+		given := w.Surge != nil
+		if given {
+			w.Replicas, w.Surge = a.To, nil
 		}
-		w.Replicas, w.Surge = a.To, nil
-		if a.Expect.Ready {
-			end() // the pod goes, and counts against its budget
-		}
-		return true
+		return a.Expect.Ready && end() || given // the pod goes, and counts against its budget: its controller may take a moment
 	}
 	if w.Surge != nil && w.Replicas == a.To {
 		return false

@@ -63,7 +63,10 @@ func (w *preview) assume(a fleet.Action) bool {
 	case fleet.Evict:
 		w.end(a.Pod.UID, &changed)
 	case fleet.Surge, fleet.Unsurge:
-		changed = assumeSurge(w.ix.declared[a.Workload], a, func() { w.end(a.Pod.UID, new(bool)) })
+		changed = assumeSurge(w.ix.declared[a.Workload], a, func() (ended bool) {
+			w.end(a.Pod.UID, &ended)
+			return ended
+		})
 		if o := w.ix.workloads[a.Workload]; o != nil {
 			for _, p := range o.pods {
 				w.ix.changed(p)

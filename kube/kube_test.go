@@ -553,7 +553,7 @@ func TestLease(t *testing.T) {
 	}
 	held := func() string {
 		t.Helper()
-		l, err := w.cluster.lease(t.Context())
+		l, err := w.cluster.lease(t.Context(), leaseName)
 		w.ok(err)
 		return holder(l)
 	}

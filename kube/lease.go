@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -63,11 +64,12 @@ func (c *Cluster) hold(ctx context.Context, name, identity string, patient bool,
 	turn := make(chan struct{}, 1) // whoever takes it decides whether act is called: once, or never
 	turn <- struct{}{}
 	ended := make(chan struct{})
+	mine := &lock{stop: stop, patient: patient, Interface: &resourcelock.LeaseLock{
+		LeaseMeta: metav1.ObjectMeta{Namespace: leaseNamespace, Name: name},
+		Client:    c.client.CoordinationV1(), LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
+	}}
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: &lock{stop: stop, patient: patient, Interface: &resourcelock.LeaseLock{
-			LeaseMeta: metav1.ObjectMeta{Namespace: leaseNamespace, Name: name},
-			Client:    c.client.CoordinationV1(), LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
-		}},
+		Lock:          mine,
 		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: renewEvery, ReleaseOnCancel: true, Name: name,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(lead context.Context) {
@@ -78,7 +80,7 @@ func (c *Cluster) hold(ctx context.Context, name, identity string, patient bool,
 				}
 				defer close(ended)
 				defer stop(nil)
-				within, cancel := context.WithCancel(ctx)
+				within, cancel := context.WithCancel(context.WithValue(ctx, fence{}, mine))
 				defer cancel()
 				defer context.AfterFunc(lead, cancel)()
 				result = act(within)
@@ -131,7 +133,25 @@ type lock struct {
 	resourcelock.Interface
 	stop    context.CancelCauseFunc
 	patient bool
-	busy    *Busy // another holder, when last read
+	busy    *Busy                     // another holder, when last read
+	renewed atomic.Pointer[time.Time] // when the last renewal that went through was asked for; nil before the first
+}
+
+// fence is the key of the lease that a context acts under.
+type fence struct{}
+
+// Fence tells whether whoever acts under ctx still holds the lease, as far as this process can know without asking: renewed so lately that no other
+// may have begun. A process that was stopped for a while, or whose machine was, acts no more. Its error is context.Canceled's.
+func Fence(ctx context.Context) error {
+	l, ok := ctx.Value(fence{}).(*lock)
+	if !ok {
+		return nil
+	}
+	at := l.renewed.Load()
+	if at == nil || max(time.Since(*at), time.Now().Round(0).Sub(at.Round(0))) > renewEvery+renewDeadline { // by the wall clock too: it goes on while a machine sleeps
+		return fmt.Errorf("the lease was not renewed for over %s: %w", renewEvery+renewDeadline, context.Canceled)
+	}
+	return nil
 }
 
 func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
@@ -139,7 +159,7 @@ func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 	l.busy = nil
 	if err == nil && r.HolderIdentity != "" && r.HolderIdentity != l.Identity() {
 		l.busy = &Busy{Holder: r.HolderIdentity}
-		if !l.patient {
+		if !l.patient || l.renewed.Load() != nil {
 			l.stop(l.busy)
 		}
 	}
@@ -147,14 +167,24 @@ func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 }
 
 func (l *lock) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
-	return l.judge(l.Interface.Create(ctx, r))
+	return l.judge(l.renew(func() error { return l.Interface.Create(ctx, r) }))
+}
+
+// renew notes when a renewal was asked for that went through.
+func (l *lock) renew(write func() error) error {
+	at := time.Now()
+	err := write()
+	if err == nil {
+		l.renewed.Store(&at)
+	}
+	return err
 }
 
 func (l *lock) Update(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
 	if releases := r.HolderIdentity == ""; l.busy != nil && (releases || !l.patient) {
 		return l.busy
 	}
-	return l.judge(l.Interface.Update(ctx, r))
+	return l.judge(l.renew(func() error { return l.Interface.Update(ctx, r) }))
 }
 
 func (l *lock) judge(err error) error {
@@ -168,7 +198,7 @@ func (l *lock) judge(err error) error {
 // outlast returns when nobody holds the lease. A holder who renews while we look is alive; the lease of one who does not is given back in
 // its name, because the elector would begin to look all over again.
 func (c *Cluster) outlast(ctx context.Context, waiting func(string, time.Duration)) error {
-	first, err := c.lease(ctx)
+	first, err := c.lease(ctx, leaseName)
 	if err != nil || holder(first) == "" {
 		return err
 	}
@@ -178,7 +208,7 @@ func (c *Cluster) outlast(ctx context.Context, waiting func(string, time.Duratio
 		if err := pause(ctx, renewEvery/2); err != nil {
 			return err
 		}
-		now, err := c.lease(ctx)
+		now, err := c.lease(ctx, leaseName)
 		if err != nil || holder(now) == "" {
 			return err
 		}
@@ -197,7 +227,7 @@ func (c *Cluster) giveBack(ctx context.Context, l *coordinationv1.Lease) error {
 	if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 		return classify(wrapLease("release", err))
 	}
-	now, err := c.lease(ctx) // another waiter was first
+	now, err := c.lease(ctx, leaseName) // another waiter was first
 	if err == nil && holder(now) != "" {
 		return &Busy{Holder: holder(now)}
 	}
@@ -206,8 +236,13 @@ func (c *Cluster) giveBack(ctx context.Context, l *coordinationv1.Lease) error {
 
 // Acting says who holds the lease and renews it; "" when nobody does. To tell a holder from what a dead one left, it looks until the next
 // renewal is due, and only if there is a holder.
-func (c *Cluster) Acting(ctx context.Context) (string, error) {
-	first, err := c.lease(ctx)
+func (c *Cluster) Acting(ctx context.Context) (string, error) { return c.acting(ctx, leaseName) }
+
+// Leading says who leads as the controller, as Acting does of runs.
+func (c *Cluster) Leading(ctx context.Context) (string, error) { return c.acting(ctx, ControllerName) }
+
+func (c *Cluster) acting(ctx context.Context, name string) (string, error) {
+	first, err := c.lease(ctx, name)
 	if err != nil || holder(first) == "" {
 		return "", err
 	}
@@ -215,7 +250,7 @@ func (c *Cluster) Acting(ctx context.Context) (string, error) {
 		if err := pause(ctx, renewEvery/2); err != nil {
 			return "", err
 		}
-		now, err := c.lease(ctx)
+		now, err := c.lease(ctx, name)
 		if err != nil || renewed(first, now) {
 			return holder(now), err
 		}
@@ -224,8 +259,8 @@ func (c *Cluster) Acting(ctx context.Context) (string, error) {
 }
 
 // lease reads the lease; nil when there is none.
-func (c *Cluster) lease(ctx context.Context) (*coordinationv1.Lease, error) {
-	l, err := c.client.CoordinationV1().Leases(leaseNamespace).Get(ctx, leaseName, metav1.GetOptions{})
+func (c *Cluster) lease(ctx context.Context, name string) (*coordinationv1.Lease, error) {
+	l, err := c.client.CoordinationV1().Leases(leaseNamespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}

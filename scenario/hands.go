@@ -35,13 +35,13 @@ var (
 )
 
 func (h docketHand) File(ctx context.Context, instance string, change func(fleet.Case) (fleet.Case, bool)) error {
-	wrote := false
-	return h.effect(ctx, false, func() error {
-		return h.w.Cluster.File(ctx, instance, func(have fleet.Case) (want fleet.Case, differs bool) {
+	return h.effect(ctx, false, func() (wrote bool, err error) {
+		err = h.w.Cluster.File(ctx, instance, func(have fleet.Case) (want fleet.Case, differs bool) {
 			want, wrote = change(have)
 			return want, wrote
 		})
-	}, &wrote)
+		return wrote, err
+	})
 }
 
 func (h censusHand) Machines(ctx context.Context, ids []string) (out []fleet.Machine, err error) {
@@ -65,36 +65,38 @@ func (h queueHand) Receive(ctx context.Context) (out []fleet.Message, err error)
 }
 
 func (h queueHand) Delete(ctx context.Context, ms []fleet.Message) error {
-	return h.effect(ctx, true, func() error {
+	return h.effect(ctx, true, func() (bool, error) {
 		for _, m := range ms {
 			h.watch.deletes(m)
 		}
-		return h.Queue.Delete(ctx, ms)
+		return true, h.Queue.Delete(ctx, ms)
 	})
 }
 
 func (h queueHand) Release(ctx context.Context, m fleet.Message, after time.Duration) error {
-	return h.effect(ctx, true, func() error { return h.Queue.Release(ctx, m, after) })
+	return h.effect(ctx, true, func() (bool, error) { return true, h.Queue.Release(ctx, m, after) })
 }
 
 func (h queueHand) SetAside(ctx context.Context, m fleet.Message, why string) error {
-	return h.effect(ctx, true, func() error { return h.Queue.SetAside(ctx, m, why) })
+	return h.effect(ctx, true, func() (bool, error) { return true, h.Queue.SetAside(ctx, m, why) })
 }
 
 // effect carries out what is no action of the mind's: it may be the call that fails or whose reply is lost, and the process may be killed after it.
-func (s *Stage) effect(ctx context.Context, aws bool, do func() error, wrote ...*bool) error {
+// When nothing came of it, nobody can tell whether the process was killed before or after.
+func (s *Stage) effect(ctx context.Context, aws bool, do func() (changed bool, err error)) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	n := s.calls.n
+	n, changed := s.calls.n, false
 	s.calls.acts = append(s.calls.acts, n)
-	err := s.call(aws, do)
+	err := s.call(aws, func() (err error) {
+		changed, err = do()
+		return err
+	})
 	s.watch.forget()
 	s.whatIsTrue()
-	for _, w := range wrote {
-		if !*w {
-			return err // nothing came of it: nobody can tell whether the process was killed before or after
-		}
+	if !changed {
+		return err
 	}
 	return s.spoil(n, err)
 }

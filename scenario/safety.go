@@ -60,7 +60,7 @@ var Safety = []sentence{
 	{Name: "canary", Says: "Until the first node is replaced and watched, no other is emptied.", action: beforeCanary},
 	{Name: "bake", Says: "Old machines that are kept for a way back are closed when that time is over, not before.", action: beforeBake},
 	{Name: "ended", Says: "A run that is over does nothing more.", action: afterEnd},
-	{Name: "zones", Says: "When AZRebalance is on again, it finds nothing to do.", action: rebalances},
+	{Name: "zones", Says: "When AZRebalance is on again it finds nothing to do, or drover's hook holds what it ends.", action: rebalances},
 	{Name: "restored", Says: "At the end every setting is as it was, to the byte.", finally: restored},
 	{Name: "returned", Says: "A run that is taken back returns every old machine that is still there to service.", finally: returned},
 
@@ -70,7 +70,7 @@ var Safety = []sentence{
 	{Name: "graceful", Says: "No pod dies with its machine that could have stopped in the time its notice left.", of: notices, finally: cutOff},
 	{Name: "own-time", Says: "No pod gets less time to stop than it wants, unless its machine goes sooner.", of: notices, action: hurried},
 	{Name: "held", Says: "A hook lets an instance go only when no pod that has to move is on it, or its time is over.", of: notices, action: letGo},
-	{Name: "own-hooks", Says: "Only hooks that are drover's, or that told its queue, are answered.", of: notices, action: strangeHook},
+	{Name: "own-hooks", Says: "Only hooks that are drover's by name, or that told its queue themselves, are answered.", of: notices, action: strangeHook},
 	{Name: "hook-limit", Says: "A hook holds an instance no longer than the policy says.", of: notices, passing: overheld},
 	{Name: "run-out", Says: "No hook that is drover's to answer runs out while drover runs.", of: notices, passing: ranOut},
 	{Name: "came", Says: "A new instance goes into service only as a Ready node.", of: notices, action: notReady},
@@ -560,13 +560,13 @@ func afterEnd(d *deed) string {
 	return fmt.Sprintf("%s, and run %s is over", d.a, d.p.Run)
 }
 
-// rebalances finds a group whose AZRebalance is switched on although it would end an instance.
+// rebalances finds a group whose AZRebalance is switched on although it would end an instance that nobody empties first.
 func rebalances(d *deed) string {
 	if d.a.Verb != fleet.Resume || d.a.Process != fleet.AZRebalance || !d.effect() {
 		return ""
 	}
 	g := d.after.s.Group(d.a.Group)
-	if g == nil || !lopsided(&fleet.Snapshot{Groups: []fleet.Group{*g}}) {
+	if g == nil || !lopsided(&fleet.Snapshot{Groups: []fleet.Group{*g}}) || len(g.Ours(nil, false)) > 0 {
 		return ""
 	}
 	return fmt.Sprintf("%s, and its zones are uneven", d.a)

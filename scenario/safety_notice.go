@@ -138,13 +138,13 @@ func (d *deed) wait() (cloud.Wait, bool) {
 	return cloud.Wait{}, false
 }
 
-// strangeHook finds an answer to a hook that is somebody else's.
+// strangeHook finds an answer to a hook that is somebody else's. That EventBridge or the sweep told of it does not make it drover's.
 func strangeHook(d *deed) string {
 	if d.a.Verb != fleet.Complete && d.a.Verb != fleet.Heartbeat || strings.HasPrefix(d.a.Hook, fleet.HookPrefix) {
 		return ""
 	}
 	for _, c := range d.before.cases {
-		if c.Instance == d.a.Instance && slices.ContainsFunc(c.Signals, func(k fleet.Signal) bool { return k.Hook == d.a.Hook && k.Source != fleet.FromSweep }) {
+		if c.Instance == d.a.Instance && slices.ContainsFunc(c.Signals, func(k fleet.Signal) bool { return k.Hook == d.a.Hook && k.OwnHook() }) {
 			return ""
 		}
 	}

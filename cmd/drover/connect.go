@@ -130,7 +130,7 @@ func (c *connection) loadAWS(ctx context.Context) (sdk.Config, error) {
 
 // engine returns the loop over the named groups.
 func (s *site) engine(groups []string, note func(engine.Note)) *engine.Engine {
-	return &engine.Engine{Cloud: s.cloud, Cluster: s.cluster, Groups: groups, Note: note, Now: time.Now, CloudEvery: cloudEvery}
+	return &engine.Engine{Cloud: s.cloud, Cluster: s.cluster, Groups: groups, Note: note, Now: time.Now, CloudEvery: cloudEvery, Fence: kube.Fence}
 }
 
 // observe returns the fleet with the named groups; observeAll with every group.

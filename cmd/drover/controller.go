@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,7 +60,7 @@ drover drain go their own way, through the same door.`,
 	f := c.Flags()
 	f.StringVar(&r.queue, "queue", "", "name or URL of the queue that drover setup made; empty to go by asking alone")
 	f.StringVar(&r.clusterName, "cluster-name", "", "the cluster's name in AWS, as in the tag kubernetes.io/cluster/NAME (otherwise as most of its groups are tagged)")
-	f.StringVar(&r.foreign, "foreign", string(engine.Release), "messages about other clusters' instances: release (they come again) or quarantine (to the dead-letter queue)")
+	f.StringVar(&r.foreign, "foreign", string(engine.Drop), "messages about other clusters' instances: drop; or, on a queue that clusters share, release (they come again) or quarantine (to the dead-letter queue)")
 	f.StringVar(&r.listen, "listen", "127.0.0.1:8080", "address of /metrics, /healthz and /readyz; empty for none")
 	f.StringVar(&r.node, "node", os.Getenv("NODE_NAME"), "name of the node that this process runs on (otherwise NODE_NAME)")
 	f.DurationVar(&r.policy.DrainFor, "drain-for", r.policy.DrainFor, "how long a terminate hook may hold an instance for its pods to leave within their budgets")
@@ -76,8 +77,8 @@ func (r *controlling) check() error {
 		return &exit{exitUsage, fmt.Errorf("--%s: "+format, append([]any{flag}, args...)...)}
 	}
 	switch p := r.policy; {
-	case r.foreign != string(engine.Release) && r.foreign != string(engine.Quarantine):
-		return bad("foreign", "%q is neither release nor quarantine", r.foreign)
+	case !slices.Contains([]engine.Rule{engine.Drop, engine.Release, engine.Quarantine}, engine.Rule(r.foreign)):
+		return bad("foreign", "%q is none of drop, release, quarantine", r.foreign)
 	case p.Rebalance != fleet.AdviceReplace && p.Rebalance != fleet.AdviceCordon && p.Rebalance != fleet.AdviceIgnore:
 		return bad("rebalance", "%q is none of replace, cordon, ignore", r.rebalance)
 	case p.DrainFor < time.Minute || p.DrainFor > 48*time.Hour:
@@ -172,7 +173,7 @@ func (a *app) controller(s *site, queue *aws.Queue, r *controlling, m *meter) *e
 	tell := a.logger()
 	c := &engine.Controller{
 		Engine: &engine.Engine{
-			Cloud: s.cloud, Cluster: s.cluster, AllGroups: true, Now: time.Now, CloudEvery: controllerEvery, AtOnce: controllerAtOnce,
+			Cloud: s.cloud, Cluster: s.cluster, AllGroups: true, Now: time.Now, CloudEvery: controllerEvery, AtOnce: controllerAtOnce, Fence: kube.Fence,
 			Note: func(n engine.Note) { m.note(n); tell(n) },
 		},
 		Docket: s.cluster, Census: s.cloud, Policy: r.policy, Parse: notice.Parse,

@@ -29,7 +29,7 @@ func (x *explainer) node(name string) (*explanation, error) {
 	if n == nil {
 		r, d, ok := x.went(name)
 		if !ok {
-			return nil, fmt.Errorf("node %s: not found in the cluster, nor in the record of any run; kubectl get nodes lists nodes", name)
+			return nil, fmt.Errorf("node %s: not found in the cluster, nor in the record of any run; drover history node %s tells what became of it, kubectl get nodes lists nodes", name, name)
 		}
 		e := explain("Node %s (%s): is not here any more", name, orDash(d.Instance))
 		e.Node, e.Instance, e.Group = name, d.Instance, d.Group

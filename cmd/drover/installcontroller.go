@@ -47,7 +47,7 @@ func (o *installing) done() string {
 	case o.metadata:
 		return "Installed. See it start with: kubectl -n drover-imds rollout status daemonset/drover-imds"
 	}
-	return "Installed. The cluster can hold the record of a rotation now."
+	return "Installed. The cluster can hold the records of runs and of notices now."
 }
 
 // manifests are the objects besides the custom resource definitions, filled in, in the order in which they are applied.
@@ -226,9 +226,10 @@ func (p applier) plan(ctx context.Context, objects []*unstructured.Unstructured)
 	return out, nil
 }
 
-// bare is an object without what changes at every write.
+// bare is an object without what changes at every write, or without one.
 func bare(u *unstructured.Unstructured) map[string]any {
 	u = u.DeepCopy()
+	delete(u.Object, "status")
 	for _, field := range []string{"managedFields", "resourceVersion", "generation"} {
 		unstructured.RemoveNestedField(u.Object, "metadata", field)
 	}

@@ -269,6 +269,7 @@ func (m *manifestAPI) apply(w http.ResponseWriter, r *http.Request) {
 	meta := o["metadata"].(map[string]any)
 	meta["uid"] = "u-" + r.URL.Path
 	meta["resourceVersion"] = fmt.Sprint(m.writes + 1) // also of a dry run
+	o["status"] = map[string]any{"observedGeneration": m.writes}
 	meta["managedFields"] = []any{map[string]any{"manager": "drover", "time": fmt.Sprint(m.writes)}}
 	if q.Get("dryRun") == "" {
 		m.writes++

@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"drover.dev/engine"
 	"drover.dev/evac"
 	"drover.dev/fleet"
 )
@@ -27,8 +31,9 @@ type statusDocument struct {
 	APIVersion string         `json:"apiVersion"`
 	Kind       string         `json:"kind"`
 	Place      string         `json:"place"`
-	Acting     string         `json:"acting,omitempty"`  // who holds the lease
-	Stopped    string         `json:"stopped,omitempty"` // who stopped everything
+	Acting     string         `json:"acting,omitempty"`     // who holds the lease
+	Controller string         `json:"controller,omitempty"` // who leads as the controller
+	Stopped    string         `json:"stopped,omitempty"`    // who stopped everything
 	Groups     []groupStatus  `json:"groups"`
 	Runs       []runStatus    `json:"runs"`
 	Noticed    []noticeStatus `json:"noticed,omitempty"` // nodes that AWS gave notice of
@@ -85,10 +90,24 @@ func (a *app) status(ctx context.Context) error {
 		return err
 	}
 	d := statusOf(&snapshot, s.place)
-	if d.Acting, err = s.cluster.Acting(ctx); err != nil {
+	if err := s.whoActs(ctx, &d); err != nil {
 		return err
 	}
 	return a.print(d, func(w io.Writer) { statusTable(w, &d) })
+}
+
+// whoActs looks for both holders at once: each look takes until a renewal is due.
+func (s *site) whoActs(ctx context.Context, d *statusDocument) error {
+	var wg sync.WaitGroup
+	var run, controller error
+	wg.Go(func() { d.Acting, run = s.cluster.Acting(ctx) })
+	wg.Go(func() { d.Controller, controller = s.cluster.Leading(ctx) })
+	wg.Wait()
+	var fatal *fleet.Fatal
+	if errors.As(controller, &fatal) {
+		controller = nil // not everybody may read that lease
+	}
+	return errors.Join(run, controller)
 }
 
 func statusTable(w io.Writer, d *statusDocument) {
@@ -112,10 +131,16 @@ func statusTable(w io.Writer, d *statusDocument) {
 	switch {
 	case d.Acting != "":
 		fmt.Fprintln(w, "\nActing now:", d.Acting)
-	case len(d.Runs) > 0:
+	case slices.ContainsFunc(d.Runs, func(r runStatus) bool { return !r.Lost && (r.Requester != engine.Requester || d.Controller == "") }):
 		fmt.Fprintln(w, "\nNobody is acting on it: start the same command again and it goes on.")
 	}
 	noticedTable(w, d.Noticed)
+	switch {
+	case d.Controller != "":
+		fmt.Fprintln(w, "\nController:", d.Controller)
+	case len(d.Noticed) > 0:
+		fmt.Fprintln(w, "\nNo controller leads: nobody empties what AWS takes. Start one: drover controller")
+	}
 	for _, n := range d.Drained {
 		fmt.Fprintf(w, "\nNode %s is drained; give it back with drover drain --undo %s\n", n, n)
 	}
