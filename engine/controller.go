@@ -62,6 +62,9 @@ type Heard struct {
 // Teller writes how far a case is where people look. It is asked seldom, and never in the way of an action.
 type Teller interface {
 	PublishCase(ctx context.Context, c fleet.Case, phase fleet.ExitPhase, waiting string, pods int) error
+
+	// PublishMove tells of one pod that was evicted or deleted.
+	PublishMove(ctx context.Context, a fleet.Action) error
 }
 
 // View is what a controller sees after a tick, for those who count and show.

@@ -16,10 +16,11 @@ const tellEvery = 200 * time.Millisecond
 
 // news is what people have not been told yet, the newest word about each case.
 type news struct {
-	mu   sync.Mutex
-	of   map[string]word // by instance
-	said map[string]fleet.ExitProgress
-	more chan struct{} // holds one token while there is something
+	mu    sync.Mutex
+	of    map[string]word // by instance
+	said  map[string]fleet.ExitProgress
+	moves []fleet.Action
+	more  chan struct{} // holds one token while there is something
 }
 
 type word struct {
@@ -54,10 +55,7 @@ func (n *news) put(x word) {
 		n.of, n.said = map[string]word{}, map[string]fleet.ExitProgress{}
 	}
 	n.of[id] = x
-	select {
-	case n.more <- struct{}{}:
-	default:
-	}
+	n.ring()
 }
 
 // forget drops what was said of cases that are over.
@@ -65,6 +63,26 @@ func (n *news) forget(s *fleet.Snapshot) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	maps.DeleteFunc(n.said, func(id string, _ fleet.ExitProgress) bool { c := s.Case(id); return c == nil || !c.Open() })
+}
+
+// movesKept is how many moves wait to be told at most: of a wave of hundreds of nodes the cases tell.
+const movesKept = 200
+
+// moved keeps a pod's move for the teller.
+func (n *news) moved(a fleet.Action) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.moves) < movesKept {
+		n.moves = append(n.moves, a)
+		n.ring()
+	}
+}
+
+func (n *news) ring() {
+	select {
+	case n.more <- struct{}{}:
+	default:
+	}
 }
 
 // same tells whether two words differ in nothing but sentences, which may count seconds.
@@ -89,6 +107,23 @@ func (n *news) take() (word, bool) {
 	return x, true
 }
 
+// next is what to tell next: cases before moves; nil when there is nothing.
+func (n *news) next() func(context.Context, Teller) error {
+	if x, ok := n.take(); ok {
+		return func(ctx context.Context, t Teller) error {
+			return t.PublishCase(ctx, x.c, x.p.Phase, x.p.Waiting, x.p.Pods)
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.moves) == 0 {
+		return nil
+	}
+	a := n.moves[0]
+	n.moves = n.moves[1:]
+	return func(ctx context.Context, t Teller) error { return t.PublishMove(ctx, a) }
+}
+
 // tellAll tells the news, one after the other, until the context ends.
 func (w *Watch) tellAll(ctx context.Context) {
 	for {
@@ -97,10 +132,10 @@ func (w *Watch) tellAll(ctx context.Context) {
 			return
 		case <-w.news.more:
 		}
-		for x, ok := w.news.take(); ok; x, ok = w.news.take() {
+		for tell := w.news.next(); tell != nil; tell = w.news.next() {
 			within, cancel := context.WithTimeout(ctx, actWithin)
-			if err := w.Teller.PublishCase(within, x.c, x.p.Phase, x.p.Waiting, x.p.Pods); err != nil && ctx.Err() == nil {
-				w.Note(Note{At: w.Now(), Err: err})
+			if err := tell(within, w.Teller); err != nil && ctx.Err() == nil {
+				w.Note(Note{At: w.Now(), Err: err, Again: w.CloudEvery})
 			}
 			cancel()
 			select {

@@ -462,6 +462,9 @@ func (w *Watch) done(a fleet.Action) {
 	if a.Verb == fleet.Heartbeat || a.Verb == fleet.Complete {
 		w.hooked(a, now)
 	}
+	if w.Teller != nil && (a.Verb == fleet.Evict || a.Verb == fleet.Delete) {
+		w.news.moved(a)
+	}
 	if a.Verb == fleet.Heartbeat {
 		return // of no interest later
 	}

@@ -338,14 +338,14 @@ func (c *Cluster) nodeReference(ctx context.Context, name string) (corev1.Object
 
 // createEvent writes an Event; one of that name that is there already will do.
 func (c *Cluster) createEvent(ctx context.Context, meta metav1.ObjectMeta, about corev1.ObjectReference, reason, message string) error {
-	meta.Namespace = metav1.NamespaceDefault
+	meta.Namespace = cmp.Or(about.Namespace, metav1.NamespaceDefault)
 	now := metav1.Now()
 	_, err := c.client.CoreV1().Events(meta.Namespace).Create(ctx, &corev1.Event{
 		ObjectMeta: meta, InvolvedObject: about, Type: corev1.EventTypeNormal, Reason: reason, Message: message,
 		Source: corev1.EventSource{Component: "drover"}, FirstTimestamp: now, LastTimestamp: now, Count: 1,
 	}, metav1.CreateOptions{FieldManager: "drover"})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("event on node %s: %w", about.Name, err)
+		return fmt.Errorf("event on %s %s: %w", strings.ToLower(about.Kind), about.Name, err)
 	}
 	return nil
 }

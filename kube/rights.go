@@ -50,6 +50,7 @@ func ControllerRights() []Right { return slices.Concat(Rights, noticeRights) }
 var noticeRights = []Right{
 	{rule("", []string{"delete"}, "pods"), "", "delete a pod that its budget holds when its machine goes anyway"},
 	{rule("", []string{"patch"}, "nodes/status"), "", "say on a node that it is emptied"},
+	{rule("", []string{"create"}, "events"), "", "tell of evictions on the pods, in their namespaces"},
 	{rule("drover.dev", []string{"delete"}, "departures"), "", "forget departures that are long over"},
 	{named(rule("coordination.k8s.io", []string{"get", "update"}, "leases"), ControllerName), leaseNamespace, "one controller leads"},
 	{rule("", []string{"create"}, "configmaps"), canaryNamespace, "note that a message of drover check came through"},

@@ -111,6 +111,19 @@ func (c *Cluster) tellCase(ctx context.Context, d *v1alpha1.Departure, k fleet.C
 	return classify(c.createEvent(ctx, metav1.ObjectMeta{Name: name}, about, "Departure"+string(e.Phase), story(k, e)))
 }
 
+// PublishMove writes an Event on a pod that was told to leave its node: where the people who run it look.
+func (c *Cluster) PublishMove(ctx context.Context, a fleet.Action) error {
+	ctx, cancel := context.WithTimeout(ctx, publishWithin)
+	defer cancel()
+	reason, how := "DroverEvicted", "evicted"
+	if a.Verb == fleet.Delete {
+		reason, how = "DroverDeleted", fmt.Sprintf("deleted past its budget, with %s to stop,", a.Grace)
+	}
+	about := corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: a.Pod.Namespace, Name: a.Pod.Name, UID: types.UID(a.Pod.UID)}
+	meta := metav1.ObjectMeta{Namespace: a.Pod.Namespace, Name: strings.ToLower(fmt.Sprintf("%s.%s.drover", a.Pod.UID, a.Verb))}
+	return classify(c.createEvent(ctx, meta, about, reason, fmt.Sprintf("%s from node %s: %s", how, a.Node, a.Why)))
+}
+
 // story is a case in a sentence.
 func story(k fleet.Case, e fleet.ExitProgress) string {
 	out := k.Instance + ": " + k.Why

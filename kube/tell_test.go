@@ -270,3 +270,21 @@ func TestTrail(t *testing.T) {
 func nodeLease(node string, heard metav1.MicroTime) *coordinationv1.Lease {
 	return &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: node}, Spec: coordinationv1.LeaseSpec{RenewTime: &heard}}
 }
+
+func TestAMoveIsToldOnItsPod(t *testing.T) {
+	w := newWorld(t)
+	a := fleet.Action{Verb: fleet.Delete, Node: w.name, Pod: fleet.PodRef{Namespace: w.name, Name: "api-0", UID: "0-1-2"}, Grace: 20 * time.Second, Why: "EC2 takes the spot instance back"}
+	for range 2 { // the second time it is there already
+		if err := w.cluster.PublishMove(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	events, err := w.client.CoreV1().Events(w.name).List(t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.uid=0-1-2"})
+	if err != nil || len(events.Items) != 1 {
+		t.Fatal(err, events)
+	}
+	want := "deleted past its budget, with 20s to stop, from node " + w.name + ": EC2 takes the spot instance back"
+	if e := events.Items[0]; e.Reason != "DroverDeleted" || e.Message != want {
+		t.Errorf("%s: %s", e.Reason, e.Message)
+	}
+}

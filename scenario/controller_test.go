@@ -13,7 +13,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -89,7 +91,13 @@ func (s *story) lead(args ...string) *controlled {
 
 // stop ends the controller as Kubernetes would, so that its lease is free at once.
 func (c *controlled) stop() {
-	c.cmd.Process.Signal(syscall.SIGTERM)
+	if c.cmd.Process.Signal(syscall.SIGTERM) == nil {
+		defer func() {
+			if code := c.cmd.ProcessState.ExitCode(); code != 0 {
+				c.s.Errorf("the controller (pid %d) ended with exit code %d", c.cmd.Process.Pid, code)
+			}
+		}()
+	}
 	<-c.ended
 	if text := c.log(); strings.Contains(text, "panic:") || c.s.Failed() {
 		c.s.Errorf("the controller (pid %d) said:\n%s", c.cmd.Process.Pid, text)
@@ -477,7 +485,8 @@ func TestControllerReplacesFirst(t *testing.T) {
 
 	working := s.working("early")
 	ids := []string{s.idOf(nodes[0]), s.idOf(nodes[1])}
-	s.do("schedule", nodes[0], "3h")
+	_, err := s.Cloud.ScheduleEvent("instance-retirement", time.Now().Add(3*time.Hour), "with a fraction of a second, which no message carries", ids[0])
+	s.ok(err)
 	s.do("recommend", nodes[1])
 	least := working
 	s.until("both nodes are replaced", func() string {
@@ -492,6 +501,11 @@ func TestControllerReplacesFirst(t *testing.T) {
 		}
 		return ""
 	})
+	for _, id := range ids {
+		if d, _ := s.departure(id); d.Generation > 20 {
+			t.Errorf("the departure of %s was changed %d times: it is heard anew for ever", id, d.Generation)
+		}
+	}
 	if least < working {
 		t.Errorf("%d nodes worked at one moment, %d before:\n%s", least, working, c.log())
 	}
@@ -516,13 +530,25 @@ func TestControllerCalls(t *testing.T) {
 	c := s.lead("--kubeconfig", kubeconfig)
 	defer c.stop()
 	counted() // what it asks at the start
+	before := awsCalls(c.ask("/metrics"))
 	s.do("terminate", node)
 	s.until("the node is gone", func() string { return s.remains(id, node) })
 	calls := counted()
+	for call, n := range awsCalls(c.ask("/metrics")) {
+		if n -= before[call]; n > 0 {
+			t.Logf("%3d AWS %s", n, call)
+			calls["AWS "+call] = n
+		}
+	}
+	for _, once := range []string{"DeregisterTargets", "CompleteLifecycleAction"} {
+		if n := calls["AWS "+once]; n != 1 {
+			t.Errorf("%d calls of %s, want 1", n, once)
+		}
+	}
 	total, told := 0, 0
 	for call, n := range calls {
 		switch {
-		case strings.Contains(call, "/leases/"): // every two seconds, whatever happens
+		case strings.Contains(call, "/leases/"), strings.HasPrefix(call, "AWS "): // every few seconds, whatever happens
 		case strings.Contains(call, "/events") || strings.Contains(call, "/status"):
 			told += n // what people are told, and what is filed
 		default:
@@ -534,6 +560,15 @@ func TestControllerCalls(t *testing.T) {
 	if total > pods+4 {
 		t.Errorf("%d calls for %d pods", total, pods)
 	}
+}
+
+// awsCalls reads from the metrics how often an action of AWS was called.
+func awsCalls(metrics string) map[string]int {
+	out := map[string]int{}
+	for _, m := range regexp.MustCompile(`drover_aws_calls_total\{action="(\w+)",code="OK"\} (\d+)`).FindAllStringSubmatch(metrics, -1) {
+		out[m[1]], _ = strconv.Atoi(m[2])
+	}
+	return out
 }
 
 // counting is a way to the API server on which calls are counted by kind. What it returns says how many there were since it was last called.

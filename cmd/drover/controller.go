@@ -10,8 +10,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
+	"drover.dev/api/v1alpha1"
 	"drover.dev/aws"
 	"drover.dev/engine"
 	"drover.dev/fleet"
@@ -291,5 +294,20 @@ func (c *connection) controllerSite(ctx context.Context, queue string, m *meter)
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := filing(cluster); err != nil {
+		return nil, nil, err
+	}
 	return &site{cluster: cluster, cloud: cloud, place: c.cluster() + ", account " + account + ", " + region}, q, nil
+}
+
+// filing tells why notices could not be filed. Found at the start, that is an error; found with the first notice, it is a node lost.
+func filing(cluster *kube.Cluster) error {
+	known, err := cluster.Client().Discovery().ServerResourcesForGroupVersion(v1alpha1.GroupVersion.String())
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("ask the API server for drover's kinds: %w", err)
+	}
+	if err != nil || !slices.ContainsFunc(known.APIResources, func(r metav1.APIResource) bool { return r.Name == v1alpha1.Departures.Resource }) {
+		return errors.New("the cluster does not know Departure objects; install them with drover install")
+	}
+	return nil
 }
