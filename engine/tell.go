@@ -18,14 +18,21 @@ const tellEvery = 200 * time.Millisecond
 type news struct {
 	mu    sync.Mutex
 	of    map[string]word // by instance
-	said  map[string]fleet.ExitProgress
+	said  map[string]said
 	moves []fleet.Action
 	more  chan struct{} // holds one token while there is something
 }
 
+// said is what was told of a case last, and when.
+type said struct {
+	p  fleet.ExitProgress
+	at time.Time
+}
+
 type word struct {
-	c fleet.Case
-	p fleet.ExitProgress
+	c  fleet.Case
+	p  fleet.ExitProgress
+	at time.Time
 }
 
 // see shows what a tick found to those who count, and keeps it for the teller.
@@ -39,7 +46,7 @@ func (w *Watch) see(s *fleet.Snapshot, step evac.Step) {
 	w.news.forget(s)
 	for _, p := range step.Standing {
 		if c := s.Case(p.Departure.Instance); c != nil {
-			w.news.put(word{c.Clone(), p})
+			w.news.put(word{c.Clone(), p, s.Now})
 		}
 	}
 }
@@ -48,11 +55,11 @@ func (n *news) put(x word) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	id := x.c.Instance
-	if said, ok := n.said[id]; ok && same(said, x.p) {
+	if last, ok := n.said[id]; ok && !last.outdated(x) {
 		return
 	}
 	if n.of == nil {
-		n.of, n.said = map[string]word{}, map[string]fleet.ExitProgress{}
+		n.of, n.said = map[string]word{}, map[string]said{}
 	}
 	n.of[id] = x
 	n.ring()
@@ -62,7 +69,7 @@ func (n *news) put(x word) {
 func (n *news) forget(s *fleet.Snapshot) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	maps.DeleteFunc(n.said, func(id string, _ fleet.ExitProgress) bool { c := s.Case(id); return c == nil || !c.Open() })
+	maps.DeleteFunc(n.said, func(id string, _ said) bool { c := s.Case(id); return c == nil || !c.Open() })
 }
 
 // movesKept is how many moves wait to be told at most: of a wave of hundreds of nodes the cases tell.
@@ -85,9 +92,16 @@ func (n *news) ring() {
 	}
 }
 
-// same tells whether two words differ in nothing but sentences, which may count seconds.
-func same(a, b fleet.ExitProgress) bool {
-	return a.Phase == b.Phase && a.Pods == b.Pods && (a.Waiting == "") == (b.Waiting == "")
+// figuresEvery is how often the figures of a case are told while its phase stays the same.
+const figuresEvery = 10 * time.Second
+
+// outdated tells whether a word says something new: another phase at once, other figures now and then. Sentences may count seconds.
+func (s said) outdated(x word) bool {
+	a, b := s.p, x.p
+	if a.Phase != b.Phase {
+		return true
+	}
+	return x.at.Sub(s.at) >= figuresEvery && (a.Pods != b.Pods || (a.Waiting == "") != (b.Waiting == ""))
 }
 
 // take returns the news about the case that has waited longest for its phase to be told, by instance.
@@ -103,7 +117,7 @@ func (n *news) take() (word, bool) {
 	}
 	x := n.of[slices.Min(ids)]
 	delete(n.of, x.c.Instance)
-	n.said[x.c.Instance] = x.p
+	n.said[x.c.Instance] = said{x.p, x.at}
 	return x, true
 }
 

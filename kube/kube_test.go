@@ -723,3 +723,24 @@ func (w *world) dispossess(name, by string) {
 		return err == nil
 	})
 }
+
+func TestFence(t *testing.T) {
+	within := func(at *time.Time) error {
+		l := &lock{}
+		l.renewed.Store(at)
+		return Fence(context.WithValue(t.Context(), fence{}, l))
+	}
+	now := time.Now()
+	old, asleep := now.Add(-renewEvery-renewDeadline-time.Second), now.Round(0).Add(-time.Hour)
+	for name, tc := range map[string]struct {
+		at   *time.Time
+		acts bool
+	}{"renewed a moment ago": {&now, true}, "not renewed in time": {&old, false}, "the machine slept": {&asleep, false}, "never held": {nil, false}} {
+		if err := within(tc.at); (err == nil) != tc.acts || err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := Fence(t.Context()); err != nil {
+		t.Error("under no lease at all:", err)
+	}
+}
