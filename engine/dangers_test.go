@@ -155,7 +155,7 @@ func TestDangerWhatWasToldIsNotToldAgain(t *testing.T) {
 	n := news{more: make(chan struct{}, 1)}
 	told := 0
 	for range 10 { // ticks, while the Node object of a dead machine is still there
-		n.put(word{fleet.Case{Departure: fleet.Departure{Instance: "i"}}, fleet.ExitProgress{Phase: fleet.ExitGone}})
+		n.put(word{c: fleet.Case{Departure: fleet.Departure{Instance: "i"}}, p: fleet.ExitProgress{Phase: fleet.ExitGone}})
 		if _, ok := n.take(); ok {
 			told++
 		}
