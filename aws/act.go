@@ -3,6 +3,7 @@ package aws
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -50,6 +51,8 @@ func (c *Cloud) act(ctx context.Context, a fleet.Action) error {
 		return c.resize(ctx, a)
 	case fleet.Terminate:
 		return c.terminate(ctx, a)
+	case fleet.Replace:
+		return c.replace(ctx, a)
 	case fleet.Standby:
 		return c.standby(ctx, a)
 	case fleet.Unstandby:
@@ -153,6 +156,18 @@ func (c *Cloud) member(ctx context.Context, a fleet.Action) (*fleet.Instance, *a
 // terminate closes exactly this instance and takes it off the desired capacity, which counts neither one in standby nor one that is retained.
 // Asking twice must not decrement twice, so an instance that is already leaving, or gone, is left alone: a hook that holds it is Complete's to
 // answer. One that is retained leaves only when it is told to, and changes nothing in its group, whichever run has that.
+// replace ends an instance that a hook will hold. Without the hook it would be ended as it is, so that is read anew.
+func (c *Cloud) replace(ctx context.Context, a fleet.Action) error {
+	hooks, err := c.describeHooks(ctx, a.Group)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(hooks, func(h fleet.Hook) bool { return h.Name == a.Hook && !h.Launching }) {
+		return &fleet.Refused{Reason: fmt.Sprintf("the group has no terminate hook %s any more, so its pods could not leave first; drover setup makes it again", a.Hook)}
+	}
+	return c.terminate(ctx, a)
+}
+
 func (c *Cloud) terminate(ctx context.Context, a fleet.Action) error {
 	in, g, err := c.member(ctx, a)
 	switch {
@@ -167,6 +182,9 @@ func (c *Cloud) terminate(ctx context.Context, a fleet.Action) error {
 		return &fleet.Refused{Reason: fmt.Sprintf("the instance is %s: Auto Scaling ends none of its warm pool by id; make the pool smaller", in.Lifecycle)}
 	}
 	counted := !in.Parked() && in.Lifecycle != fleet.Retained
+	if a.Verb == fleet.Replace {
+		counted = false // its place is filled again
+	}
 	_, err = c.scaling.TerminateInstanceInAutoScalingGroup(ctx, &autoscaling.TerminateInstanceInAutoScalingGroupInput{InstanceId: &a.Instance, ShouldDecrementDesiredCapacity: &counted})
 	if g != nil && codeIs(err, "ValidationError") && strings.Contains(err.Error(), "equals minSize") {
 		return &fleet.Refused{Reason: fmt.Sprintf("the group's desired capacity is at its minimum of %d, so no instance may go without a replacement; raise desired or lower the minimum", sdk.ToInt32(g.MinSize))}

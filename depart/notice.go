@@ -255,7 +255,7 @@ func Join(have, want fleet.Case) (fleet.Case, bool) {
 	have = have.Clone()
 	m, w := &have.Marks, want.Marks
 	changed := false
-	if w.Rotation != "" && w.Replaced.After(m.Replaced) {
+	if w.Replaced.After(m.Replaced) {
 		m.Rotation, m.Replaced, changed = w.Rotation, w.Replaced, true
 	}
 	if !w.Ended.IsZero() && !heardSince(have, want) {
@@ -281,7 +281,7 @@ func Timely(s *fleet.Snapshot, p fleet.Policy, stuck map[string]string) ([]fleet
 	wait := func(c *fleet.Case, format string, args ...any) {
 		holds = append(holds, fleet.Hold{Subject: "node " + c.Name(), Reason: fmt.Sprintf(format, args...)})
 	}
-	begun := map[string]bool{}
+	begun := underway(s)
 	for _, c := range replaceable(s) {
 		g, in := s.Instance(c.Instance)
 		switch {
@@ -308,6 +308,19 @@ func Timely(s *fleet.Snapshot, p fleet.Policy, stuck map[string]string) ([]fleet
 	return out, holds
 }
 
+// underway are the groups of which a node is being replaced: one at a time.
+func underway(s *fleet.Snapshot) map[string]bool {
+	out := map[string]bool{}
+	for i := range s.Cases {
+		c := &s.Cases[i]
+		_, in := s.Instance(c.Instance)
+		if c.Open() && (replacing(s, c) || !c.Marks.Replaced.IsZero() && in != nil && in.Leaving()) {
+			out[c.Group] = true
+		}
+	}
+	return out
+}
+
 // replaceable are the open cases without a run of their own that leave time, the nearest deadline first.
 func replaceable(s *fleet.Snapshot) []*fleet.Case {
 	var out []*fleet.Case
@@ -327,7 +340,7 @@ const again = 10 * time.Minute
 
 // replacing tells whether a run replaces the node of a case, or is about to.
 func replacing(s *fleet.Snapshot, c *fleet.Case) bool {
-	return c.Marks.Rotation != "" && (s.Rotation(c.Marks.Rotation) != nil || s.Now.Sub(c.Marks.Replaced) < again)
+	return !c.Marks.Replaced.IsZero() && (c.Marks.Rotation != "" && s.Rotation(c.Marks.Rotation) != nil || s.Now.Sub(c.Marks.Replaced) < again)
 }
 
 func order(c *fleet.Case) int {

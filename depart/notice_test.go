@@ -191,7 +191,7 @@ func TestTheSweepTakesBackWhatNoLongerHolds(t *testing.T) {
 		"a recommendation is young": {advised, 29 * time.Minute, nil, false},
 		"a recommendation ran out":  {advised, 30 * time.Minute, nil, true},
 		"a recommendation that is acted on": {advised, time.Hour, func(s *fleet.Snapshot) {
-			s.Cases[0].Marks.Rotation, s.Rotations = "r", []fleet.RotationRecord{{Run: "r"}}
+			s.Cases[0].Marks.Rotation, s.Cases[0].Marks.Replaced, s.Rotations = "r", now, []fleet.RotationRecord{{Run: "r"}}
 		}, false},
 		"AWS shows the wait later than it says it": {hooked, 30 * time.Second, nil, false},
 		"back in service after all":                {hooked, 2 * time.Minute, nil, true},

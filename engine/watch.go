@@ -347,6 +347,7 @@ func (r *replacement) toTheEnd(ctx context.Context) error {
 // over says of a run that is over what could not be put back.
 func (w *Watch) over(id string, r *Run, now time.Time) {
 	delete(w.runs, id)
+	w.run.backoff["run "+id] = &backoff{until: now.Add(stopAfter), why: "it is over"} // what is observed may be older than that
 	for _, e := range r.Ledger().Exceptions {
 		w.Note(Note{At: now, Err: fmt.Errorf("run %s is over: %s", id, e)})
 	}
@@ -390,6 +391,11 @@ const replacing = "replace "
 func (w *Watch) begin(ctx context.Context, s *fleet.Snapshot, d fleet.Departure) (begun bool, err error) {
 	c := s.Case(d.Instance)
 	key := replacing + d.Instance
+	mark := c.Clone()
+	mark.Marks.Replaced = s.Now
+	if len(s.Group(d.Group).Ours(nil, false)) > 0 { // the group replaces it, and drover's hook holds it meanwhile
+		return true, w.mark(ctx, s, key, mark)
+	}
 	run := fmt.Sprintf("notice-%s-%s", d.Instance, s.Now.UTC().Format("0102t1504"))
 	plan, findings := evac.Make(s, []string{d.Group}, []fleet.Departure{d}, evac.Options{Run: run, Requester: Requester, Criterion: Criterion, Words: d.Why, Surge: evac.Surge{Count: 1}})
 	if i := slices.IndexFunc(findings, func(f fleet.Finding) bool { return f.Blocks }); i >= 0 {
@@ -400,18 +406,25 @@ func (w *Watch) begin(ctx context.Context, s *fleet.Snapshot, d fleet.Departure)
 		w.run.backoff[key] = &backoff{until: s.Now.Add(stopAfter), why: "cannot be replaced first: " + plan.Forecast.Stuck[0].String()}
 		return false, nil
 	}
-	mark := c.Clone()
-	mark.Marks.Rotation, mark.Marks.Replaced = run, s.Now
-	a := fleet.Action{Verb: fleet.File, Run: fleet.NoticeRun, Instance: d.Instance, Node: d.Node, Case: &mark, Why: "its replacement comes first"}
-	if err := w.act(ctx, []fleet.Action{a}, s.Now); err != nil {
+	mark.Marks.Rotation = run
+	if err := w.mark(ctx, s, key, mark); err != nil || w.run.backoff[key] != nil {
 		return false, err
-	}
-	if b := w.run.backoff[a.Key()]; b != nil {
-		w.run.backoff[key] = &backoff{until: b.until, why: "its replacement could not be written down: " + b.why}
-		return false, nil
 	}
 	w.runs[run] = &replacement{Run: w.forGroup(d.Group).Begin(plan)}
 	return true, nil
+}
+
+// mark writes down that a node is replaced, before anything is done about it.
+func (w *Watch) mark(ctx context.Context, s *fleet.Snapshot, key string, c fleet.Case) error {
+	delete(w.run.backoff, key)
+	a := fleet.Action{Verb: fleet.File, Run: fleet.NoticeRun, Instance: c.Instance, Node: c.Node, Case: &c, Why: "its replacement comes first"}
+	if err := w.act(ctx, []fleet.Action{a}, s.Now); err != nil {
+		return err
+	}
+	if b := w.run.backoff[a.Key()]; b != nil {
+		w.run.backoff[key] = &backoff{until: b.until, why: "its replacement could not be written down: " + b.why}
+	}
+	return nil
 }
 
 // forGroup is the engine for a run about one group.

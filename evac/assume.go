@@ -242,6 +242,11 @@ func assumeCloud(s *fleet.Snapshot, a fleet.Action) bool {
 			g.Managed.Status = "DELETING"
 			return true
 		}
+	case fleet.Replace:
+		if in := g.Instance(a.Instance); in != nil && !in.Leaving() {
+			in.Lifecycle = "Terminating"
+			return true
+		}
 	case fleet.Terminate:
 		if in := g.Instance(a.Instance); in != nil && (in.Lifecycle == fleet.OnStandby || in.Lifecycle == fleet.Retained) {
 			in.Lifecycle = "Terminating" // outside of desired already

@@ -64,6 +64,8 @@ func (v *tick) nextWave() Step {
 	w.admit(true)
 	for i := range w.goers {
 		switch g := &w.goers[i]; g.stage {
+		case idle, resting:
+			w.replace(g)
 		case returning:
 			w.giveBack(g)
 		case gone:
@@ -386,6 +388,10 @@ func (w *wave) pod(g *goer, p *fleet.Pod, of *workload, r *room, lanes map[lane]
 
 // evict lets a pod go as its lane and the room elsewhere allow.
 func (w *wave) evict(g *goer, p *fleet.Pod, r *room, lanes map[lane]*gate) {
+	if why := w.awaits(g); why != "" {
+		w.hold("node "+g.Name(), "waits for its replacement: %s", why)
+		return
+	}
 	if _, no := r.place(p); no != "" && w.waitsForRoom(g) {
 		w.hold("pod "+p.Ref.String(), "on %s waits for room: %s", g.Name(), no)
 		return
@@ -405,6 +411,47 @@ func (w *wave) evict(g *goer, p *fleet.Pod, r *room, lanes map[lane]*gate) {
 		return
 	}
 	w.do(fleet.Action{Verb: fleet.Evict, Pod: p.Ref, Node: g.node.Name, Why: g.c.Why})
+}
+
+// replace has the group launch another node in the place of one that leaves time for it. The hook holds the old one until its pods have found room there:
+// nothing of the group's settings has to change, and Auto Scaling launches in the zone that loses one.
+func (w *wave) replace(g *goer) {
+	m := g.c.Marks
+	if m.Rotation != "" || m.Replaced.IsZero() || w.s.Now.Sub(m.Replaced) > replaceFor || g.in == nil || g.in.Lifecycle != fleet.InService {
+		return
+	}
+	for _, h := range g.group.Ours(nil, false) {
+		w.do(fleet.Action{Verb: fleet.Replace, Group: g.group.Name, Instance: g.c.Instance, Node: g.Name(), Hook: h, Why: g.c.Why})
+		return
+	}
+}
+
+// replaceFor is how long a replacement that was decided may be asked for; then it is decided anew.
+const replaceFor = 5 * time.Minute
+
+// awaits says what new node of its group one that has time waits for before its pods move; "" when for none.
+func (w *wave) awaits(g *goer) string {
+	if g.group == nil || g.in == nil || !g.in.Leaving() || w.s.Now.Sub(g.c.Since()) > 3*unplaced || w.short(g) {
+		return ""
+	}
+	if missing := g.group.Desired - counted(g.group); missing > 0 {
+		return fmt.Sprintf("group %s launches %s first", g.group.Name, plural(missing, "node", "nodes"))
+	}
+	for i := range g.group.Instances {
+		in := &g.group.Instances[i]
+		if !in.Counted() || in.Launched.Before(g.c.Opened.Add(-3*unplaced)) {
+			continue
+		}
+		if why := notArrived(g.group, in, w.ix.nodeOf[in.ID]); why != "" {
+			return "new instance " + in.ID + " " + why
+		}
+	}
+	return ""
+}
+
+// short tells whether a case has no time to wait for a new node.
+func (w *wave) short(g *goer) bool {
+	return !g.c.Deadline.IsZero() && g.c.Deadline.Sub(w.s.Now) < 6*unplaced
 }
 
 // rush is the pods of a lane that have to leave before a deadline.

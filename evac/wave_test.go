@@ -110,6 +110,7 @@ func TestBudgetsHoldWhileThereIsTime(t *testing.T) {
 	for n := range 4 {
 		noticed(&s, n, fleet.TerminateHook, time.Hour)
 	}
+	s.Groups[0].Desired = 2 // scale-in: nobody is to come in their place
 	waves(&s, fleet.UsualPolicy)
 	http := 0
 	for _, a := range of(waves(&s, fleet.UsualPolicy), fleet.Evict) {
@@ -393,5 +394,53 @@ func TestAWorkloadWithoutABudgetIsInTime(t *testing.T) {
 		if got := len(of(waves(&s, fleet.UsualPolicy), fleet.Evict)); got < want || want == 1 && got > 1 {
 			t.Errorf("%s: %d pods at once, want %d", deadline, got, want)
 		}
+	}
+}
+
+func TestARecommendationIsReplacedThroughTheHook(t *testing.T) {
+	s := web()
+	c := noticed(&s, 0, fleet.Rebalance, 0)
+	s.Groups[0].Hooks = []fleet.Hook{{Name: "drover-terminate", Heartbeat: 5 * time.Minute}}
+	waves(&s, fleet.UsualPolicy)
+	if got := kinds(waves(&s, fleet.UsualPolicy)); got != "[]" {
+		t.Fatal("nobody has decided that yet:", got)
+	}
+	c.Marks.Replaced = s.Now
+	got := of(waves(&s, fleet.UsualPolicy), fleet.Replace)
+	if len(got) != 1 || got[0].Hook != "drover-terminate" {
+		t.Fatal(got)
+	}
+	if again := of(waves(&s, fleet.UsualPolicy), fleet.Replace); len(again) > 0 {
+		t.Error(again)
+	}
+	// Auto Scaling holds it, and launches another.
+	s.Groups[0].Instances[0].Lifecycle = fleet.TerminatingWait
+	hook := fleet.Signal{Notice: fleet.Notice{Kind: fleet.TerminateHook, ID: "terminate-hook/drover-terminate", Hook: "drover-terminate", At: s.Now}, Heard: s.Now}
+	c.Signals, c.Deadline = append(c.Signals, hook), s.Now.Add(time.Hour)
+	waves(&s, fleet.UsualPolicy)
+	step := waves(&s, fleet.UsualPolicy)
+	if len(of(step, fleet.Evict)) > 0 || !strings.Contains(fmt.Sprint(step.Holds), "node node-0: waits for its replacement: group web launches 1 node first") {
+		t.Error(step.Actions, step.Holds)
+	}
+	in := s.Groups[0].Instances[1]
+	in.ID, in.Launched = "i-new", s.Now
+	s.Groups[0].Instances = append(s.Groups[0].Instances, in)
+	if step := waves(&s, fleet.UsualPolicy); len(of(step, fleet.Evict)) > 0 {
+		t.Error("its node is not there yet")
+	}
+	n := s.Nodes[1]
+	n.Name, n.Instance, n.Changed = "new", "i-new", s.Now
+	s.Nodes = append(s.Nodes, n)
+	if step := waves(&s, fleet.UsualPolicy); len(of(step, fleet.Evict)) == 0 {
+		t.Error(step.Holds)
+	}
+}
+
+func TestWhoHasNoTimeWaitsForNoReplacement(t *testing.T) {
+	s := web()
+	noticed(&s, 0, fleet.TerminateHook, 10*time.Minute)
+	waves(&s, fleet.UsualPolicy)
+	if step := waves(&s, fleet.UsualPolicy); len(of(step, fleet.Evict)) == 0 {
+		t.Error(step.Holds)
 	}
 }

@@ -39,6 +39,7 @@ const (
 	Delete       Verb = "delete"         // delete Pod by UID, past its budget, with Grace: its node goes anyway
 	OutOfService Verb = "out of service" // tell Kubernetes that Node's machine is off for good: its pods and volumes are given up
 	Heartbeat    Verb = "heartbeat"      // have Hook hold Instance longer
+	Replace      Verb = "replace"        // end Instance through Group, which launches another in its place; Hook, which has to be there, holds it meanwhile
 	Complete     Verb = "complete"       // answer Hook of Group for Instance with Result
 	File         Verb = "file"           // join Case into what is on file about Instance
 )
@@ -46,7 +47,7 @@ const (
 // Cloud tells whether the cloud's hand carries the verb out; otherwise the cluster's does.
 func (v Verb) Cloud() bool {
 	switch v {
-	case Journal, Forget, Suspend, Resume, Resize, Deregister, Terminate, Standby, Unstandby, Register, CreateGroup, DeleteGroup, Heartbeat, Complete:
+	case Journal, Forget, Suspend, Resume, Resize, Deregister, Terminate, Standby, Unstandby, Register, CreateGroup, DeleteGroup, Replace, Heartbeat, Complete:
 		return true
 	}
 	return false
@@ -71,7 +72,7 @@ type Action struct {
 	Nodes     []string        // DeleteGroup: its nodes, each of which has to be empty
 	Instances []string        // DeleteGroup: those that the decision knew of; the hand refuses when there are others
 	Grace     time.Duration   // Evict, Delete: how long the pod may take to stop; zero for its own. Whole seconds
-	Hook      string          // Heartbeat, Complete
+	Hook      string          // Replace, Heartbeat, Complete
 	Result    string          // Complete: Continue or Abandon
 	Case      *Case           // File
 	Expect    Expect
@@ -145,6 +146,8 @@ func (a Action) String() string {
 		return fmt.Sprintf("declare node %s out of service", a.Node)
 	case Heartbeat:
 		return fmt.Sprintf("heartbeat %s (%s) of hook %s", a.Instance, a.Node, a.Hook)
+	case Replace:
+		return fmt.Sprintf("replace %s (%s) through group %s, held by hook %s", a.Instance, a.Node, a.Group, a.Hook)
 	case Complete:
 		return fmt.Sprintf("complete hook %s of %s (%s): %s", a.Hook, a.Instance, a.Node, a.Result)
 	case File:

@@ -25,8 +25,8 @@ type Signal struct {
 
 // CaseMarks are moments of a case that the world does not show. Each is written once, until a new signal opens the case again.
 type CaseMarks struct {
-	Rotation string    // run that replaces the node before it goes
-	Replaced time.Time // when that run began
+	Rotation string    // run that replaces the node before it goes; "" when its group does, while a hook holds it
+	Replaced time.Time // when that began
 	Ended    time.Time
 	End      string // how, in words: gone, back in service, ...
 }

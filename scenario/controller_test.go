@@ -457,6 +457,7 @@ func TestControllerHeldUp(t *testing.T) {
 func TestControllerReplacesFirst(t *testing.T) {
 	s := tell(t)
 	s.group("early", 3, 6)
+	s.ok(s.Cloud.SuspendProcesses("early", []string{"AZRebalance"})) // AWS may launch a replacement in another zone, and would then take a node of its own choice
 	s.deploy("settled", 4, 3, "early")
 	s.pipe("early")
 	c := s.lead()
@@ -497,7 +498,7 @@ func TestControllerReplacesFirst(t *testing.T) {
 				return left
 			}
 		}
-		if g := s.asg("early"); g.Desired != 3 || len(g.Members) != 3 || len(g.Suspended) > 0 {
+		if g := s.asg("early"); g.Desired != 3 || len(g.Members) != 3 || len(g.Suspended) != 1 {
 			return fmt.Sprintf("desired %d, %d members, suspended %v", g.Desired, len(g.Members), g.Suspended)
 		}
 		return ""
@@ -508,7 +509,7 @@ func TestControllerReplacesFirst(t *testing.T) {
 		}
 	}
 	if least < working {
-		t.Errorf("%d nodes worked at one moment, %d before:\n%s", least, working, c.log())
+		t.Errorf("%d nodes worked at one moment, %d before", least, working)
 	}
 	s.unbroken(w)
 }
@@ -556,7 +557,7 @@ func TestControllerCalls(t *testing.T) {
 		t.Logf("%3d %s", n, call)
 	}
 	t.Logf("%d calls to empty a node of %d pods, and %d to tell of it", total, pods, told)
-	if total > pods+6 { // shut, file, file that it is over, a look at what is left; and a filing that somebody else was before
+	if total > pods+8 { // shut, file, file that it is over, a look at what is left; and what is written again because somebody else was first
 		t.Errorf("%d calls to act on %d pods", total, pods)
 	}
 	if told > 3*pods+6 {

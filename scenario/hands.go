@@ -35,12 +35,14 @@ var (
 )
 
 func (h docketHand) File(ctx context.Context, instance string, change func(fleet.Case) (fleet.Case, bool)) error {
-	return h.effect(ctx, false, func() (wrote bool, err error) {
+	return h.effect(ctx, false, func() (kill bool, err error) {
 		err = h.w.Cluster.File(ctx, instance, func(have fleet.Case) (want fleet.Case, differs bool) {
-			want, wrote = change(have)
-			return want, wrote
+			want, differs = change(have)
+			begins := have.Marks.Rotation != want.Marks.Rotation // a run that the world does not show yet
+			kill = differs && !(begins && h.killed("replace "+instance))
+			return want, differs
 		})
-		return wrote, err
+		return kill, err
 	})
 }
 
@@ -81,21 +83,21 @@ func (h queueHand) SetAside(ctx context.Context, m fleet.Message, why string) er
 	return h.effect(ctx, true, func() (bool, error) { return true, h.Queue.SetAside(ctx, m, why) })
 }
 
-// effect carries out what is no action of the mind's: it may be the call that fails or whose reply is lost, and the process may be killed after it.
-// When nothing came of it, nobody can tell whether the process was killed before or after.
-func (s *Stage) effect(ctx context.Context, aws bool, do func() (changed bool, err error)) error {
+// effect carries out what is no action of the mind's: it may be the call that fails or whose reply is lost, and the process may be killed after it. When
+// nothing came of it, nobody can tell whether the process was killed before or after.
+func (s *Stage) effect(ctx context.Context, aws bool, do func() (kill bool, err error)) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	n, changed := s.calls.n, false
+	n, kill := s.calls.n, false
 	s.calls.acts = append(s.calls.acts, n)
 	err := s.call(aws, func() (err error) {
-		changed, err = do()
+		kill, err = do()
 		return err
 	})
 	s.watch.forget()
 	s.whatIsTrue()
-	if !changed {
+	if !kill {
 		return err
 	}
 	return s.spoil(n, err)
@@ -201,7 +203,18 @@ func (s *Stage) act(aws bool, a fleet.Action, do func() error) error {
 	}
 	s.lag.sample()
 	s.whatIsTrue()
+	if (a.Verb == fleet.Heartbeat || a.Verb == fleet.Complete) && s.killed(a.Key()) {
+		return err
+	}
 	return s.spoil(n, err)
+}
+
+// killed tells whether the process was killed after this before. The world shows nothing of it to the next process, which does it again or waits until it
+// would have shown: killed for it each time, no process would come any further.
+func (s *Stage) killed(key string) bool {
+	again := s.kills[key]
+	s.kills[key] = s.variation.Kind == Restart
+	return again
 }
 
 // lag shows drover the world as it was some seconds ago, but never as it was before its process began: that one lists everything anew.

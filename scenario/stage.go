@@ -41,6 +41,7 @@ type Stage struct {
 	mail      mailbox
 	down      map[bool]time.Time // until when AWS (true) or the API server (false) does not answer
 	stirred   time.Time          // when the story last did something
+	kills     map[string]bool    // after what the process was killed, of which the world shows nothing
 	announced string             // ARN of the latest scheduled event
 
 	announcedFor []string // its instances
@@ -58,7 +59,7 @@ type happening struct {
 
 // NewStage returns an empty stage.
 func NewStage(v Variation) *Stage {
-	s := &Stage{variation: v, targets: map[string]string{}, specs: map[string]cluster.Spec{}, names: names{}, down: map[bool]time.Time{}, dice: rand.New(rand.NewPCG(v.Seed, 7))}
+	s := &Stage{variation: v, targets: map[string]string{}, specs: map[string]cluster.Spec{}, names: names{}, down: map[bool]time.Time{}, kills: map[string]bool{}, dice: rand.New(rand.NewPCG(v.Seed, 7))}
 	s.open(memory.Options{})
 	return s
 }

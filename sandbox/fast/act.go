@@ -3,6 +3,7 @@ package fast
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"drover.dev/fleet"
@@ -39,6 +40,8 @@ func (h *CloudHand) act(a fleet.Action) error {
 		return h.resize(a)
 	case fleet.Terminate:
 		return h.terminate(a)
+	case fleet.Replace:
+		return h.replace(a)
 	case fleet.Standby:
 		return h.standby(a)
 	case fleet.Unstandby:
@@ -139,6 +142,18 @@ func (h *CloudHand) member(a fleet.Action) (*fleet.Instance, *cloud.Group, error
 
 // terminate closes exactly this instance and takes it off the desired capacity, which does not count one in standby or one that was retained. Asking
 // twice must not decrement twice, so an instance that is already leaving, or gone, is left alone.
+// replace ends an instance that a hook will hold, and refuses without the hook.
+func (h *CloudHand) replace(a fleet.Action) error {
+	hooks, err := h.hooks(a.Group)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(hooks, func(k fleet.Hook) bool { return k.Name == a.Hook && !k.Launching }) {
+		return &fleet.Refused{Reason: fmt.Sprintf("the group has no terminate hook %s any more, so its pods could not leave first; drover setup makes it again", a.Hook)}
+	}
+	return h.terminate(a)
+}
+
 func (h *CloudHand) terminate(a fleet.Action) error {
 	in, g, err := h.member(a)
 	retained := in != nil && in.Lifecycle == fleet.Retained
@@ -148,7 +163,7 @@ func (h *CloudHand) terminate(a fleet.Action) error {
 	if err != nil || in == nil {
 		return err
 	}
-	_, err = h.w.Cloud.TerminateInstanceInAutoScalingGroup(a.Instance, !in.Parked() && !retained)
+	_, err = h.w.Cloud.TerminateInstanceInAutoScalingGroup(a.Instance, !in.Parked() && !retained && a.Verb != fleet.Replace)
 	if g != nil && codeIs(err, "ValidationError") && strings.Contains(err.Error(), "equals minSize") {
 		return &fleet.Refused{Reason: fmt.Sprintf("the group's desired capacity is at its minimum of %d, so no instance may go without a replacement; raise desired or lower the minimum", g.Min)}
 	}
