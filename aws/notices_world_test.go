@@ -305,3 +305,20 @@ func TestFaultsOfTheSweepInTheWorld(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestAnInstanceIsReplacedThroughItsHook(t *testing.T) {
+	r := watched(t, nil)
+	id := r.group().Instances[0].ID
+	refusal(t, r.hand.Act(ctx, fleet.Action{Verb: fleet.Replace, Group: "web", Hook: "drover-nothing", Instance: id}), "no terminate hook drover-nothing any more")
+	if got := r.lifecycle(id); got != fleet.InService {
+		t.Fatalf("without a hook to hold it, instance is %s", got)
+	}
+	for range 2 {
+		r.act(fleet.Action{Verb: fleet.Replace, Hook: "drover-terminate", Instance: id})
+	}
+	r.clock.Advance(40 * time.Second)
+	g := r.group()
+	if got := r.lifecycle(id); got != fleet.TerminatingWait || g.Desired != 3 || len(g.Instances) != 4 {
+		t.Errorf("instance %s, desired %d, %d instances", got, g.Desired, len(g.Instances))
+	}
+}

@@ -76,6 +76,7 @@ var Safety = []sentence{
 	{Name: "came", Says: "A new instance goes into service only as a Ready node.", of: notices, action: notReady},
 	{Name: "off", Says: "A node is declared out of service only when its machine is off.", of: notices, action: stillOn},
 	{Name: "retained", Says: "Of instances that AWS takes, drover ends only those that were kept for it, and only empty.", of: notices, action: endsOther},
+	{Name: "into-hook", Says: "A node that has time to be replaced is ended only where drover's hook holds it, and not for what only might come unless that is wanted.", of: notices, action: unheld},
 	{Name: "on-file", Says: "A message is deleted only when what it says is on file.", of: notices, mail: notFiled},
 	{Name: "kept", Says: "What is not understood is set aside, and nothing else is.", of: notices, finally: notKept},
 	{Name: "stays", Says: "A node that stays after all is exactly as it was.", of: notices, finally: changedNode},
@@ -166,7 +167,7 @@ func astray(d *deed) string {
 	switch a := d.a; a.Verb {
 	case fleet.Journal, fleet.Forget, fleet.Suspend, fleet.Resume, fleet.Resize:
 		may = []string{"group " + a.Group + " "}
-	case fleet.Terminate, fleet.Standby, fleet.Unstandby:
+	case fleet.Terminate, fleet.Replace, fleet.Standby, fleet.Unstandby:
 		may = []string{"group " + a.Group + " ", "target group "}
 	case fleet.Deregister, fleet.Register:
 		may = []string{"target group "}
@@ -463,7 +464,7 @@ func lost(w *watch, v *view, _ outcome) string {
 // repeated finds an effect that can be had once and was had again. (The second carrying out itself is checked by the harness.)
 func repeated(d *deed) string {
 	switch d.a.Verb {
-	case fleet.Terminate, fleet.Evict, fleet.Delete, fleet.CreateGroup, fleet.DeleteGroup:
+	case fleet.Terminate, fleet.Replace, fleet.Evict, fleet.Delete, fleet.CreateGroup, fleet.DeleteGroup:
 	default:
 		return ""
 	}

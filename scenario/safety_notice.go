@@ -219,6 +219,22 @@ func endsOther(d *deed) string {
 	return ""
 }
 
+// unheld finds an instance that drover had its group replace although no hook of drover's holds it then, or nobody wants that.
+func unheld(d *deed) string {
+	if d.a.Verb != fleet.Replace || !d.ok() || !d.effect() {
+		return ""
+	}
+	g, _ := d.before.s.Instance(d.a.Instance)
+	c := d.before.s.Case(d.a.Instance)
+	switch {
+	case len(g.Ours(nil, false)) == 0:
+		return fmt.Sprintf("%s, and the group has no hook of drover's", d.a)
+	case c == nil || c.Holds(fleet.ScheduledChange) == nil && (c.Holds(fleet.Rebalance) == nil || d.duty.policy.Rebalance != fleet.AdviceReplace):
+		return fmt.Sprintf("%s, and nobody wants it replaced", d.a)
+	}
+	return ""
+}
+
 // notKept compares what was set aside with what nobody can understand.
 func notKept(w *watch, _ *view, o outcome) string {
 	if o.kind != over || w.stage.mail.url == "" {

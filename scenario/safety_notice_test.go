@@ -51,6 +51,12 @@ var patrolMisdeeds = map[string]func(c *culprit){
 	},
 	"off":      func(c *culprit) { c.w.Cluster.SetReady(c.nodeAt("web/1"), false); c.declareOff("web/1") },
 	"retained": func(c *culprit) { c.terminate("web/1") },
+	"into-hook": func(c *culprit) {
+		in, err := c.member("web/2")
+		c.must(err)
+		c.watch.doom(in.ID, time.Time{})
+		c.cloudAct(fleet.Action{Verb: fleet.Replace, Group: "web", Instance: in.ID, Node: in.PrivateDNS, Hook: "drover-terminate"})
+	},
 	"on-file": func(c *culprit) {
 		c.watch.deletes(fleet.Message{Body: fmt.Sprintf(`{"version":"0","id":"6c9d7a2e-0000-4000-8000-000000000001","detail-type":"EC2 Spot Instance Interruption Warning","source":"aws.ec2",`+
 			`"account":"123456789012","time":"2026-11-21T20:10:00Z","region":"eu-west-1","resources":[],"detail":{"instance-id":%q,"instance-action":"terminate"}}`, c.instanceOn(c.nodeAt("web/3")))})

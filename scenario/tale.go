@@ -110,7 +110,7 @@ func (d *deed) words() (what, subject string) {
 		return fmt.Sprintf("complete %s %s", a.Hook, a.Result), in(a.Instance)
 	case fleet.Heartbeat:
 		return "heartbeat " + a.Hook, in(a.Instance)
-	case fleet.Deregister, fleet.Register, fleet.Terminate, fleet.Standby, fleet.Unstandby:
+	case fleet.Deregister, fleet.Register, fleet.Terminate, fleet.Replace, fleet.Standby, fleet.Unstandby:
 		return string(a.Verb), in(a.Instance)
 	case fleet.CreateGroup:
 		return string(a.Verb), a.Copy

@@ -242,7 +242,7 @@ func (w *watch) acted(a fleet.Action, before *view, err error) {
 	d := &deed{watch: w, a: a, before: before, after: w.whole(), err: err}
 	w.stage.diary.act(d)
 	w.duty.did(d)
-	if err == nil && (a.Verb == fleet.Terminate || a.Verb == fleet.DeleteGroup) {
+	if err == nil && (a.Verb == fleet.Terminate || a.Verb == fleet.Replace || a.Verb == fleet.DeleteGroup) {
 		w.owe(a, before)
 	}
 	w.judge(d)
@@ -268,7 +268,7 @@ func (w *watch) acted(a fleet.Action, before *view, err error) {
 
 // owe notes the machines that drover closes.
 func (w *watch) owe(a fleet.Action, before *view) {
-	if a.Verb == fleet.Terminate {
+	if a.Verb != fleet.DeleteGroup {
 		w.mine[a.Instance] = true
 		return
 	}
