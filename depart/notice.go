@@ -295,8 +295,8 @@ func Timely(s *fleet.Snapshot, p fleet.Policy, stuck map[string]string) ([]fleet
 			wait(c, "is replaced when the run under way is over")
 		case begun[g.Name]:
 			wait(c, "is replaced after another node of group %s", g.Name)
-		case c.Holds(fleet.ScheduledChange) == nil && recent(s, g.Name) >= p.RebalancePerHour:
-			wait(c, "%d nodes of group %s were replaced for recommendations within an hour; no more are", recent(s, g.Name), g.Name)
+		case c.Holds(fleet.ScheduledChange) == nil && recent(s, c) >= p.RebalancePerHour:
+			wait(c, "%d nodes of group %s were replaced for recommendations within an hour; no more are", recent(s, c), g.Name)
 		default:
 			begun[g.Name] = true
 			d := c.Departure
@@ -350,12 +350,12 @@ func order(c *fleet.Case) int {
 	return 0
 }
 
-// recent counts the replacements of a group for recommendations that began within an hour.
-func recent(s *fleet.Snapshot, group string) int {
+// recent counts the replacements of other nodes of a case's group for recommendations that began within an hour.
+func recent(s *fleet.Snapshot, of *fleet.Case) int {
 	n := 0
 	for i := range s.Cases {
 		c := &s.Cases[i]
-		if c.Group == group && slices.ContainsFunc(c.Signals, func(k fleet.Signal) bool { return k.Kind == fleet.Rebalance }) && !c.Marks.Replaced.IsZero() && s.Now.Sub(c.Marks.Replaced) < time.Hour {
+		if c.Group == of.Group && c.Instance != of.Instance && slices.ContainsFunc(c.Signals, func(k fleet.Signal) bool { return k.Kind == fleet.Rebalance }) && !c.Marks.Replaced.IsZero() && s.Now.Sub(c.Marks.Replaced) < time.Hour {
 			n++
 		}
 	}

@@ -94,6 +94,7 @@ type Controller struct {
 	Receivers int // of the queue, at once; zero for the usual number
 	Hear      func(Heard)
 	See       func(View)
+	Alive     func() // called as each tick begins
 	Teller    Teller // nil to tell nobody
 
 	// Canary is told that a message of drover check came through.

@@ -61,6 +61,9 @@ type Engine struct {
 
 	Probes []Prober
 
+	// NoteUpTo is how seldom the same standing still, or the same refusal, is told at last; each time it takes twice as long. Zero: as often as ever.
+	NoteUpTo time.Duration
+
 	// Fence, if set, tells before every action whether this process may still act; its error ends that, as the end of the context does.
 	Fence func(ctx context.Context) error
 
@@ -220,7 +223,10 @@ type Run struct {
 }
 
 // standing is a hold's history.
-type standing struct{ since, tell time.Time }
+type standing struct {
+	since, tell time.Time
+	every       time.Duration
+}
 
 type assumption struct {
 	action fleet.Action
@@ -233,6 +239,7 @@ type backoff struct {
 	until time.Time
 	why   string
 	tell  time.Time // when it is told again
+	every time.Duration
 }
 
 // Tick observes, decides and acts once. wait is how long nothing but an event can change the outcome.
@@ -420,7 +427,8 @@ func (r *Run) note(holds []fleet.Hold, now time.Time) {
 		if !now.Before(st.tell) {
 			h.Since = st.since
 			r.Note(Note{At: now, Hold: &h})
-			st.tell = now.Add(noteAgain)
+			st.every = r.seldom(st.every)
+			st.tell = now.Add(st.every)
 		}
 		still[h.Subject] = st
 	}
@@ -512,7 +520,7 @@ func (r *Run) confirm(ctx context.Context, a fleet.Action) error {
 
 func (r *Run) outcome(a fleet.Action, err error) error {
 	now := r.Now()
-	if a.Verb.Cloud() {
+	if a.Verb.Cloud() && a.Verb != fleet.Heartbeat {
 		r.cloudAt = time.Time{}
 	}
 	if err == nil {
@@ -545,10 +553,22 @@ func (r *Run) outcome(a fleet.Action, err error) error {
 	b.tries++
 	b.until = now.Add(wait)
 	if b.why != err.Error() || !now.Before(b.tell) {
-		b.why, b.tell = err.Error(), now.Add(noteAgain)
+		if b.why != err.Error() {
+			b.every = 0
+		}
+		b.every = r.seldom(b.every)
+		b.why, b.tell = err.Error(), now.Add(b.every)
 		r.Note(Note{At: now, Action: &a, Err: err, Again: wait})
 	}
 	return nil
+}
+
+// seldom is how long the same is not told again.
+func (r *Run) seldom(last time.Duration) time.Duration {
+	if last == 0 || r.NoteUpTo == 0 {
+		return noteAgain
+	}
+	return min(2*last, max(r.NoteUpTo, noteAgain))
 }
 
 // sleep waits for an event in the cluster, or for the time to pass.

@@ -121,11 +121,15 @@ func (n *news) take() (word, bool) {
 	return x, true
 }
 
-// next is what to tell next: cases before moves; nil when there is nothing.
+// next is what to tell next: cases before moves; nil when there is nothing. A word about a case that failed is kept for later.
 func (n *news) next() func(context.Context, Teller) error {
 	if x, ok := n.take(); ok {
 		return func(ctx context.Context, t Teller) error {
-			return t.PublishCase(ctx, x.c, x.p.Phase, x.p.Waiting, x.p.Pods)
+			err := t.PublishCase(ctx, x.c, x.p.Phase, x.p.Waiting, x.p.Pods)
+			if err != nil {
+				n.keep(x)
+			}
+			return err
 		}
 	}
 	n.mu.Lock()
@@ -138,6 +142,19 @@ func (n *news) next() func(context.Context, Teller) error {
 	return func(ctx context.Context, t Teller) error { return t.PublishMove(ctx, a) }
 }
 
+// keep has a word told again, unless there is a newer one.
+func (n *news) keep(x word) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.said, x.c.Instance)
+	if _, newer := n.of[x.c.Instance]; !newer {
+		n.of[x.c.Instance] = x
+	}
+}
+
+// tellLater is how long telling rests after it failed.
+const tellLater = 5 * time.Second
+
 // tellAll tells the news, one after the other, until the context ends.
 func (w *Watch) tellAll(ctx context.Context) {
 	for {
@@ -148,14 +165,16 @@ func (w *Watch) tellAll(ctx context.Context) {
 		}
 		for tell := w.news.next(); tell != nil; tell = w.news.next() {
 			within, cancel := context.WithTimeout(ctx, actWithin)
+			rest := tellEvery
 			if err := tell(within, w.Teller); err != nil && ctx.Err() == nil {
-				w.Note(Note{At: w.Now(), Err: err, Again: w.CloudEvery})
+				rest = tellLater
+				w.Note(Note{At: w.Now(), Err: err, Again: rest})
 			}
 			cancel()
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(tellEvery):
+			case <-time.After(rest):
 			}
 		}
 	}

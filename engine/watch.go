@@ -43,6 +43,7 @@ type Watch struct {
 	askAt   time.Time
 	log     map[string][]fleet.Entry // by instance, of open cases
 	holds   []fleet.Hold
+	doubted time.Time // when the cluster's name was last doubted
 	news    news
 }
 
@@ -88,14 +89,18 @@ func (c *Controller) Run(ctx context.Context) error {
 // receive takes batch after batch. Trouble is told, and waited out.
 func (w *Watch) receive(ctx context.Context) {
 	for tries := 0; ctx.Err() == nil; {
-		_, err := w.Take(ctx)
+		ms, err := w.Queue.Receive(ctx)
 		if err == nil {
 			tries = 0
+			if err := w.store(ctx, ms); err != nil && ctx.Err() == nil { // what could not be filed comes again by itself, and holds up no other message
+				w.Note(Note{At: w.Now(), Err: err, Again: w.CloudEvery})
+			}
 			continue
 		}
 		if ctx.Err() != nil {
 			return
 		}
+		err = fmt.Errorf("receive messages: %w", err)
 		wait := delay(tries)
 		tries++
 		w.Note(Note{At: w.Now(), Err: err, Again: wait})
@@ -134,6 +139,9 @@ func (w *Watch) poke() {
 
 // Tick observes, sweeps, decides and acts once. wait is how long nothing but an event can change the outcome.
 func (w *Watch) Tick(ctx context.Context) (wait time.Duration, err error) {
+	if w.Alive != nil {
+		w.Alive()
+	}
 	s, err := w.look(ctx)
 	if err == nil && w.sweep(ctx, &s) {
 		s, err = w.look(ctx) // once: whatever is on file by now, the nodes have waited long enough
@@ -175,6 +183,7 @@ func (w *Watch) look(ctx context.Context) (fleet.Snapshot, error) {
 		return s, err
 	}
 	s.Cluster = cmp.Or(w.ClusterName, s.ClusterByTags())
+	w.doubt(&s)
 	w.ask(ctx, &s)
 	w.run.trouble = 0
 	w.recall(&s)
@@ -210,6 +219,16 @@ func (w *Watch) recall(s *fleet.Snapshot) {
 			in.Joining = w.joining[in.ID]
 		}
 	}
+}
+
+// doubt says that the cluster's name may be wrong: by another name than its tags say, drover would take no group for its own.
+func (w *Watch) doubt(s *fleet.Snapshot) {
+	tagged := s.ClusterByTags()
+	if tagged == "" || tagged == s.Cluster || s.Now.Sub(w.doubted) < stopAfter {
+		return
+	}
+	w.doubted = s.Now
+	w.Note(Note{At: s.Now, Err: fmt.Errorf("groups with nodes of this cluster are tagged as cluster %s, and drover was told that it is %s: is --cluster-name right?", tagged, s.Cluster), Again: stopAfter})
 }
 
 // lastSeen returns the fleet as it was observed last, and waits for the first time.
@@ -360,7 +379,7 @@ const stopAfter = time.Minute
 func (w *Watch) takeUp(s *fleet.Snapshot) {
 	for i := range s.Rotations {
 		rec := &s.Rotations[i]
-		if rec.Requester != Requester || w.runs[rec.Run] != nil || w.pausing("run "+rec.Run, s.Now) {
+		if rec.Requester != Requester || len(rec.Groups) == 0 || w.runs[rec.Run] != nil || w.pausing("run "+rec.Run, s.Now) {
 			continue
 		}
 		plan, _ := evac.Resume(s, rec)
@@ -439,7 +458,7 @@ func (w *Watch) act(ctx context.Context, actions []fleet.Action, now time.Time) 
 	return w.run.actEach(ctx, actions, w.hand, func(a fleet.Action, err error) error {
 		var fatal *fleet.Fatal
 		if errors.As(err, &fatal) {
-			err = &fleet.Refused{Reason: err.Error(), Wait: stopAfter}
+			err = &fleet.Refused{Reason: err.Error(), Wait: stopAfter, Denied: true}
 		}
 		if err == nil {
 			w.done(a)
@@ -549,11 +568,15 @@ func (w *Watch) tidy(s *fleet.Snapshot) {
 // handOver ends the leadership of a process whose own node is shut: what is left to do, another begins in time.
 func (w *Watch) handOver(s *fleet.Snapshot) error {
 	n := s.Node(w.Self)
-	if w.Controller.handed || w.Self == "" || n == nil {
+	if w.Self == "" || n == nil {
 		return nil
 	}
 	if c := s.Case(n.Instance); c == nil || !c.Open() || !c.Pressing(s.Now) {
+		w.Controller.handed = false
 		return nil
+	}
+	if w.Controller.handed {
+		return nil // and nobody took the lead
 	}
 	w.Controller.handed = true
 	return ErrSelf

@@ -671,7 +671,7 @@ func (w *wave) giveBack(g *goer) {
 	}
 	if g.in != nil && g.in.Lifecycle == fleet.InService {
 		for _, arn := range attached(g.group) {
-			if state := g.in.Target(arn); slices.Contains(g.c.Targets, arn) && (state == fleet.TargetUnused || state == fleet.TargetDraining) {
+			if state := g.in.Target(arn); (slices.Contains(g.c.Targets, arn) || g.c.Group == "") && (state == fleet.TargetUnused || state == fleet.TargetDraining) {
 				w.do(fleet.Action{Verb: fleet.Register, Group: g.group.Name, Instance: g.c.Instance, Node: g.Name(), Target: arn, Why: "it stays after all"})
 			}
 		}

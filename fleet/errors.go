@@ -7,6 +7,7 @@ type Refused struct {
 	Reason string
 	Wait   time.Duration // asking again sooner is no use; zero leaves it to the engine
 	Held   bool          // by somebody who may do so for long
+	Denied bool          // a right is missing
 }
 
 func (r *Refused) Error() string { return r.Reason }

@@ -176,12 +176,12 @@ func (a *app) controller(s *site, queue *aws.Queue, r *controlling, m *meter) *e
 	tell := a.logger()
 	c := &engine.Controller{
 		Engine: &engine.Engine{
-			Cloud: s.cloud, Cluster: s.cluster, AllGroups: true, Now: time.Now, CloudEvery: controllerEvery, AtOnce: controllerAtOnce, Fence: kube.Fence,
+			Cloud: s.cloud, Cluster: s.cluster, AllGroups: true, Now: time.Now, CloudEvery: controllerEvery, AtOnce: controllerAtOnce, Fence: kube.Fence, NoteUpTo: 10 * time.Minute,
 			Note: func(n engine.Note) { m.note(n); tell(n) },
 		},
 		Docket: s.cluster, Census: s.cloud, Policy: r.policy, Parse: notice.Parse,
 		ClusterName: r.clusterName, Foreign: engine.Rule(r.foreign), Self: r.node,
-		Hear: func(h engine.Heard) { m.hear(h); a.logHeard(h) }, See: m.see, Teller: s.cluster,
+		Hear: func(h engine.Heard) { m.hear(h); a.logHeard(h) }, See: m.see, Alive: m.alive, Teller: s.cluster,
 		Canary: func(ctx context.Context, n fleet.Notice) error { return s.cluster.WriteCanary(ctx, n.ID, time.Now()) },
 		Alone: func(ctx context.Context, act func(context.Context) error) error {
 			return s.cluster.Alone(ctx, identity(), func(string, time.Duration) {}, act)

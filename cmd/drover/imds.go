@@ -46,12 +46,14 @@ func (a *app) watchMetadata(ctx context.Context, node string) error {
 	if err != nil {
 		return err
 	}
+	patient := fleet.UsualPolicy
+	patient.DrainFor = 48 * time.Hour // how long a hook waits is the controller's to decide
 	fmt.Fprintf(a.err, "drover imds on node %s, instance %s in %s\n", node, self.Instance, self.Region)
 	return imds.Watch(ctx, metadata, imdsEvery, func(n fleet.Notice) error {
 		here := fleet.Snapshot{Now: time.Now(), Nodes: []fleet.Node{{Name: node, Instance: self.Instance}}}
 		news := false
 		err := cluster.File(ctx, self.Instance, func(have fleet.Case) (want fleet.Case, differs bool) {
-			want, news = depart.Hear(&here, have, n, fleet.UsualPolicy)
+			want, news = depart.Hear(&here, have, n, patient)
 			return want, news
 		})
 		if err == nil && news {

@@ -42,6 +42,18 @@ func (m *meter) lead(leads bool) {
 	defer m.mu.Unlock()
 	m.leads, m.at = leads, time.Now()
 	m.set.Leader(leads)
+	if !leads { // the figures are the next leader's
+		m.set.Cases(nil)
+		m.set.Holds(nil)
+		m.cases = map[string]*course{}
+	}
+}
+
+// alive notes that a tick begins: trouble in observing is no reason to be restarted, a tick that hangs is.
+func (m *meter) alive() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.at = time.Now()
 }
 
 // silent is how long a leader may go without a tick before it counts as hung.
@@ -63,6 +75,7 @@ func (m *meter) ready() error { return nil }
 func (m *meter) hear(h engine.Heard) {
 	if h.Fate == engine.Poison {
 		m.set.Poison()
+		m.set.Notice("none", "none", string(h.Fate))
 		return
 	}
 	m.set.Notice(string(h.Notice.Kind), string(h.Notice.Source), string(h.Fate))
@@ -72,9 +85,6 @@ func (m *meter) hear(h engine.Heard) {
 }
 
 func (m *meter) note(n engine.Note) {
-	m.mu.Lock()
-	m.at = time.Now() // trouble in observing is no reason to be restarted
-	m.mu.Unlock()
 	if n.Action == nil {
 		return
 	}
@@ -99,7 +109,7 @@ func outcomeOf(err error) string {
 	switch {
 	case err == nil:
 		return "done"
-	case errors.As(err, &refused):
+	case errors.As(err, &refused) && !refused.Denied:
 		return "refused"
 	}
 	return "failed"
@@ -128,7 +138,6 @@ func (m *meter) countCalls(cfg *sdk.Config) {
 func (m *meter) see(v engine.View) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.at = time.Now()
 	m.set.Tick(v.Took)
 	phases := map[string]int{}
 	for _, e := range v.Exits {
@@ -155,6 +164,9 @@ func (m *meter) follow(now time.Time, c *fleet.Case, e fleet.ExitProgress) {
 	if !c.Open() {
 		if k != nil {
 			m.set.Ended(c.Marks.Ended.Sub(c.Opened))
+			if k.shut && !k.empty && !c.Deadline.IsZero() && strings.HasPrefix(c.Marks.End, "gone") {
+				m.set.Margin(min(c.Deadline.Sub(c.Marks.Ended), -time.Second)) // gone with its pods
+			}
 			delete(m.cases, c.Instance)
 		}
 		return
@@ -165,7 +177,7 @@ func (m *meter) follow(now time.Time, c *fleet.Case, e fleet.ExitProgress) {
 	}
 	if !k.shut && (e.Phase == fleet.ExitEmptying || e.Phase == fleet.ExitLeaving) {
 		k.shut = true
-		m.set.Shut(now.Sub(c.Opened))
+		m.set.Shut(now.Sub(c.Since()))
 	}
 	if !k.empty && e.Phase == fleet.ExitLeaving {
 		k.empty = true
