@@ -45,17 +45,28 @@ func (w *Watch) see(s *fleet.Snapshot, step evac.Step) {
 	}
 	w.news.forget(s)
 	for _, p := range step.Standing {
+		if !w.news.due(p, s.Now) {
+			continue
+		}
 		if c := s.Case(p.Departure.Instance); c != nil {
 			w.news.put(word{c.Clone(), p, s.Now})
 		}
 	}
 }
 
+// due tells whether a case is to be told of again.
+func (n *news) due(p fleet.ExitProgress, now time.Time) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	last, ok := n.said[p.Departure.Instance]
+	return !ok || last.outdated(p, now)
+}
+
 func (n *news) put(x word) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	id := x.c.Instance
-	if last, ok := n.said[id]; ok && !last.outdated(x) {
+	if last, ok := n.said[id]; ok && !last.outdated(x.p, x.at) {
 		return
 	}
 	if n.of == nil {
@@ -96,12 +107,12 @@ func (n *news) ring() {
 const figuresEvery = 10 * time.Second
 
 // outdated tells whether a word says something new: another phase at once, other figures now and then. Sentences may count seconds.
-func (s said) outdated(x word) bool {
-	a, b := s.p, x.p
+func (s said) outdated(b fleet.ExitProgress, now time.Time) bool {
+	a := s.p
 	if a.Phase != b.Phase {
 		return true
 	}
-	return x.at.Sub(s.at) >= figuresEvery && (a.Pods != b.Pods || (a.Waiting == "") != (b.Waiting == ""))
+	return now.Sub(s.at) >= figuresEvery && (a.Pods != b.Pods || (a.Waiting == "") != (b.Waiting == ""))
 }
 
 // take returns the news about the case that has waited longest for its phase to be told, by instance.
