@@ -28,10 +28,14 @@ func (c *Cloud) Act(ctx context.Context, a fleet.Action) error {
 
 func (c *Cloud) act(ctx context.Context, a fleet.Action) error {
 	switch a.Verb {
-	case fleet.CreateGroup:
+	case fleet.CreateGroup, fleet.DeleteGroup:
+		c.mu.Lock()
+		clear(c.managed) // what EKS said before is no answer any more
+		c.mu.Unlock()
+		if a.Verb == fleet.DeleteGroup {
+			return c.deleteGroup(ctx, a)
+		}
 		return c.createGroup(ctx, a)
-	case fleet.DeleteGroup:
-		return c.deleteGroup(ctx, a)
 	case fleet.Deregister:
 		return c.deregister(ctx, a)
 	case fleet.Register:
@@ -153,9 +157,6 @@ func (c *Cloud) member(ctx context.Context, a fleet.Action) (*fleet.Instance, *a
 	return in, g, carries(g, a.Run)
 }
 
-// terminate closes exactly this instance and takes it off the desired capacity, which counts neither one in standby nor one that is retained.
-// Asking twice must not decrement twice, so an instance that is already leaving, or gone, is left alone: a hook that holds it is Complete's to
-// answer. One that is retained leaves only when it is told to, and changes nothing in its group, whichever run has that.
 // replace ends an instance that a hook will hold. Without the hook it would be ended as it is, so that is read anew.
 func (c *Cloud) replace(ctx context.Context, a fleet.Action) error {
 	hooks, err := c.describeHooks(ctx, a.Group)
@@ -168,6 +169,9 @@ func (c *Cloud) replace(ctx context.Context, a fleet.Action) error {
 	return c.terminate(ctx, a)
 }
 
+// terminate closes exactly this instance and takes it off the desired capacity, which counts neither one in standby nor one that is retained.
+// Asking twice must not decrement twice, so an instance that is already leaving, or gone, is left alone: a hook that holds it is Complete's to
+// answer. One that is retained leaves only when it is told to, and changes nothing in its group, whichever run has that.
 func (c *Cloud) terminate(ctx context.Context, a fleet.Action) error {
 	in, g, err := c.member(ctx, a)
 	switch {

@@ -9,6 +9,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -48,24 +51,37 @@ type Cloud struct {
 	// Notices has Groups tell also what is about to happen to instances: hooks, spot reclaims, scheduled events. It is for who works on many nodes for
 	// long: a right that is missing refuses one action then, rather than being fatal. Set it before the first call.
 	Notices bool
+	// Cluster is the name of the cluster that Notices are for, as tags have it. Groups that are tagged with another one's are listed with their instances,
+	// and nothing more is asked about them. Without it all groups are asked about. Set it before the first call.
+	Cluster string
 
-	mu       sync.Mutex
-	met      map[string]birth             // by instance id: never changes
-	targets  map[string]fleet.TargetGroup // by ARN: settings, read once per process
-	scalings map[string]string            // Auto Scaling's name by the group's own, as last observed
-	clusters map[string]bool              // of the node groups met so far
-	surveyed survey
-	pods     pods
-	hooks    map[string]hooked // by Auto Scaling group
-	spot     spotNews
-	schedule scheduleNews
-	gaps     map[string]gap // what the last observation could not read, by what it is
+	mu        sync.Mutex
+	met       map[string]birth    // by instance id
+	targets   map[string]settings // by ARN
+	scalings  map[string]scaling  // by the group's own name, as last observed
+	clusters  map[string]bool     // of the node groups met so far
+	surveyed  survey
+	pods      pods
+	templates map[string]versions    // by id, as last answered
+	managed   map[string]managedNews // by CLUSTER/NAME of the node group
+	hooks     map[string]hooked      // by Auto Scaling group
+	spot      spotNews
+	schedule  scheduleNews
+	gaps      map[string]lacking // what the last observation could not read, by what it is
+	forgot    time.Time          // when forget last did
 }
 
 // birth is what EC2 says of an instance once and for all.
 type birth struct {
 	at   time.Time
 	spot bool
+	seen time.Time // when a group last had the instance
+}
+
+// scaling is the name that Auto Scaling has for a group.
+type scaling struct {
+	name string
+	seen time.Time
 }
 
 // New makes the clients. It calls nothing yet.
@@ -74,13 +90,13 @@ func New(cfg sdk.Config) *Cloud {
 		scaling: autoscaling.NewFromConfig(cfg), ec2: ec2.NewFromConfig(cfg), elb: elb.NewFromConfig(cfg), sts: sts.NewFromConfig(cfg),
 		eks: eks.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg), quotas: servicequotas.NewFromConfig(cfg),
 		sqs: sqs.NewFromConfig(cfg), events: eventbridge.NewFromConfig(cfg), region: cfg.Region, now: time.Now,
-		met: map[string]birth{}, hooks: map[string]hooked{}, gaps: map[string]gap{},
-		targets: map[string]fleet.TargetGroup{}, scalings: map[string]string{}, clusters: map[string]bool{},
-		surveyed: survey{holds: map[string]map[string]bool{}, seen: map[string]bool{}},
+		met: map[string]birth{}, hooks: map[string]hooked{}, managed: map[string]managedNews{}, gaps: map[string]lacking{},
+		targets: map[string]settings{}, scalings: map[string]scaling{}, clusters: map[string]bool{},
+		surveyed: survey{holds: map[string]map[string]bool{}, seen: map[string]time.Time{}, told: health{}, owed: map[string]bool{}},
 	}
 }
 
-// Account says whose account this is, which also proves that the credentials work.
+// Account says whose account this is, which also proves that the credentials work. An error is Fatal when they do not, and not while AWS is busy or away.
 func (c *Cloud) Account(ctx context.Context) (account, region string, err error) {
 	out, err := c.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
@@ -116,7 +132,7 @@ func endure(err error) error {
 	if !errors.As(err, &right) {
 		return err
 	}
-	return &fleet.Refused{Reason: err.Error(), Wait: grantAgain}
+	return &fleet.Refused{Reason: err.Error(), Wait: grantAgain, Denied: true}
 }
 
 // isDenied tells whether a right is missing, before and after explain.
@@ -126,6 +142,20 @@ func isDenied(err error) bool {
 	return errors.As(err, &right) || errors.As(err, &api) && denied[api.ErrorCode()]
 }
 
+// serverStatus finds the answer of a server that is busy or broken, where a provider of credentials tells of it in words only.
+var serverStatus = regexp.MustCompile(`StatusCode: (429|5[0-9][0-9])\b`)
+
+// isAway tells whether whoever hands out credentials is out of reach, busy or broken: waiting mends that. The metadata service does not count: a machine
+// outside of EC2 has none, and there its silence means that nothing else had credentials.
+func isAway(err error) bool {
+	var reply interface{ HTTPStatusCode() int }
+	if errors.As(err, &reply) && (reply.HTTPStatusCode() == http.StatusTooManyRequests || reply.HTTPStatusCode() >= http.StatusInternalServerError) {
+		return true
+	}
+	var network net.Error
+	return serverStatus.MatchString(err.Error()) || errors.As(err, &network) && !strings.Contains(err.Error(), "ec2imds")
+}
+
 // explain says what AWS answered, and what to do about it. What was being done is for the caller to say.
 func explain(err error) error {
 	if err == nil {
@@ -133,7 +163,11 @@ func explain(err error) error {
 	}
 	var api smithy.APIError
 	if !errors.As(err, &api) {
-		if strings.Contains(err.Error(), "get credentials") || strings.Contains(err.Error(), "refresh cached credentials") {
+		unfetched := strings.Contains(err.Error(), "get credentials") || strings.Contains(err.Error(), "refresh cached credentials")
+		switch {
+		case unfetched && isAway(err):
+			return fmt.Errorf("AWS credentials cannot be had now: %w", err)
+		case unfetched:
 			return &fleet.Fatal{Err: fmt.Errorf("AWS credentials: %w; set AWS_PROFILE, or log in (aws sso login)", err)}
 		}
 		return err

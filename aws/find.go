@@ -40,8 +40,14 @@ func tagOf(raw *astypes.AutoScalingGroup, key string) string {
 // answers tells whether the group may be meant by a name.
 func (f *found) answers(name string) bool {
 	scaling := sdk.ToString(f.raw.AutoScalingGroupName)
-	return name == scaling || f.nodegroup != "" && (name == f.nodegroup || name == f.cluster+"/"+f.nodegroup)
+	return name == scaling || f.nodegroup != "" && (name == f.nodegroup || name == f.full())
 }
+
+// full is a managed node group's name that no other one of the region has.
+func (f *found) full() string { return f.cluster + "/" + f.nodegroup }
+
+// owner is the cluster that the group is tagged with.
+func (f *found) owner() string { return cmp.Or(clusterOf(groupTags(&f.raw)), f.cluster) }
 
 // find returns the groups of these names (of Auto Scaling, or of node groups), or all. A name that nobody has is no error; one that node
 // groups of several clusters have is.
@@ -193,7 +199,7 @@ func nameGroups(raw []astypes.AutoScalingGroup, asked []string) []found {
 		f := found{raw: raw[i], cluster: tagOf(&raw[i], clusterTag), nodegroup: tagOf(&raw[i], nodegroupTag), name: sdk.ToString(raw[i].AutoScalingGroupName)}
 		key := "scaling " + f.name
 		if f.nodegroup != "" {
-			key, f.name = f.cluster+"/"+f.nodegroup, f.nodegroup
+			key, f.name = f.full(), f.nodegroup
 		}
 		if !seen[key] {
 			seen[key] = true
@@ -203,7 +209,7 @@ func nameGroups(raw []astypes.AutoScalingGroup, asked []string) []found {
 	}
 	for i := range out {
 		f := &out[i]
-		if full := f.cluster + "/" + f.nodegroup; f.nodegroup != "" && (count[f.nodegroup] > 1 || slices.Contains(asked, full)) {
+		if full := f.full(); f.nodegroup != "" && (count[f.nodegroup] > 1 || slices.Contains(asked, full)) {
 			f.name = full
 		}
 	}
@@ -214,10 +220,10 @@ func nameGroups(raw []astypes.AutoScalingGroup, asked []string) []found {
 // scalingName is the name that Auto Scaling has for a group; the given one when nobody has it.
 func (c *Cloud) scalingName(ctx context.Context, group string) (string, error) {
 	c.mu.Lock()
-	name, ok := c.scalings[group]
+	s, ok := c.scalings[group]
 	c.mu.Unlock()
 	if ok {
-		return name, nil
+		return s.name, nil
 	}
 	groups, err := c.find(ctx, []string{group})
 	if err != nil {

@@ -33,7 +33,7 @@ func (c *Cloud) answerHook(ctx context.Context, a fleet.Action) error {
 	err = endure(explain(err))
 	var busy *fleet.Refused
 	if errors.As(err, &busy) {
-		return &fleet.Refused{Reason: err.Error(), Wait: cmp.Or(busy.Wait, busyFor)}
+		return &fleet.Refused{Reason: err.Error(), Wait: cmp.Or(busy.Wait, busyFor), Denied: busy.Denied}
 	}
 	return err
 }

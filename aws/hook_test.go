@@ -101,6 +101,14 @@ func TestAnswersWithoutTheRight(t *testing.T) {
 		if errors.As(err, &fatal) {
 			t.Errorf("%s: fatal", a)
 		}
+		var refused *fleet.Refused
+		if !errors.As(err, &refused) || !refused.Denied {
+			t.Errorf("%s: refused for another reason than a missing right: %+v", a, refused)
+		}
+		r.tell(verbatim[a.Verb], scalingError("Throttling", "Rate exceeded"))
+		if err := r.hand.Act(ctx, a); !errors.As(err, &refused) || refused.Denied {
+			t.Errorf("%s: busy is no missing right: %v", a, err)
+		}
 		r.tell(verbatim[a.Verb], scalingError("ExpiredToken", "old"))
 		if err := r.hand.Act(ctx, a); !errors.As(err, &fatal) {
 			t.Errorf("%s: got %v", a, err)
@@ -151,7 +159,12 @@ func TestAMissingRightIsFatalForARotationOnly(t *testing.T) {
 	r := quiet(t)
 	a := fleet.Action{Verb: fleet.Suspend, Group: "web", Process: fleet.AZRebalance}
 	r.tell("SuspendProcesses", scalingError("AccessDenied", "not you"))
-	refusal(t, r.hand.Act(ctx, a), "grant drover that permission")
+	err := r.hand.Act(ctx, a)
+	refusal(t, err, "grant drover that permission")
+	var refused *fleet.Refused
+	if !errors.As(err, &refused) || !refused.Denied {
+		t.Errorf("refused for another reason: %+v", refused)
+	}
 	r.hand.Notices = false
 	var fatal *fleet.Fatal
 	if err := r.hand.Act(ctx, a); !errors.As(err, &fatal) {

@@ -57,14 +57,14 @@ func (g gap) finding() fleet.Finding {
 }
 
 // gapOf makes a gap of an error, unless no further call would survive what happened: that stays an error.
-func gapOf(err error, what, right string) (*gap, error) {
+func gapOf(ctx context.Context, err error, what, right string) (*gap, error) {
 	var fatal *fleet.Fatal
 	switch {
 	case err == nil:
 		return nil, nil
 	case isDenied(err):
 		return &gap{what: what, right: right}, nil
-	case errors.As(explain(err), &fatal), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.As(explain(err), &fatal), ctx.Err() != nil:
 		return nil, doing("read "+what, err)
 	}
 	return &gap{what: what, why: explain(err).Error()}, nil

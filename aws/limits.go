@@ -49,8 +49,8 @@ func (c *Cloud) Limits(ctx context.Context, more map[string]int) ([]fleet.Findin
 }
 
 // tolerate turns an error into a gap: these checks give advice. What no further call would survive stays an error.
-func (l *limits) tolerate(err error, what, right string) error {
-	g, err := gapOf(err, what, right)
+func (l *limits) tolerate(ctx context.Context, err error, what, right string) error {
+	g, err := gapOf(ctx, err, what, right)
 	if g != nil {
 		l.gaps = append(l.gaps, *g)
 	}
@@ -76,7 +76,7 @@ func (c *Cloud) learnGrowth(ctx context.Context, l *limits, f *found, more int) 
 		if err == nil && n != nil {
 			_, g.unknown, err = c.latest(ctx, n, newAdvice())
 		}
-		if err := l.tolerate(err, "the version that node group "+f.name+" is to have", "eks:DescribeNodegroup and eks:DescribeCluster"); err != nil {
+		if err := l.tolerate(ctx, err, "the version that node group "+f.name+" is to have", "eks:DescribeNodegroup and eks:DescribeCluster"); err != nil {
 			return err
 		}
 	}
@@ -104,7 +104,7 @@ func (c *Cloud) typesOf(ctx context.Context, l *limits, raw *astypes.AutoScaling
 			continue
 		}
 		answer, err := c.ec2.DescribeLaunchTemplateVersions(ctx, &ec2.DescribeLaunchTemplateVersionsInput{LaunchTemplateId: &w.ID, Versions: []string{w.Version}})
-		if err := l.tolerate(err, "the instance type in "+w.String(), "ec2:DescribeLaunchTemplateVersions"); err != nil {
+		if err := l.tolerate(ctx, err, "the instance type in "+w.String(), "ec2:DescribeLaunchTemplateVersions"); err != nil {
 			return nil, err
 		}
 		if err != nil {
@@ -136,7 +136,7 @@ func (c *Cloud) learnSubnets(ctx context.Context, l *limits) error {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
 				l.noSubnets = true
-				return l.tolerate(err, "the free addresses of subnets", "ec2:DescribeSubnets")
+				return l.tolerate(ctx, err, "the free addresses of subnets", "ec2:DescribeSubnets")
 			}
 			for _, s := range page.Subnets {
 				l.subnets[sdk.ToString(s.SubnetId)] = subnet{sdk.ToString(s.AvailabilityZone), int(sdk.ToInt32(s.AvailableIpAddressCount))}
@@ -155,7 +155,7 @@ func (c *Cloud) learnOffers(ctx context.Context, l *limits) error {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
 				l.noOffers = true
-				return l.tolerate(err, "which zones offer which instance types", "ec2:DescribeInstanceTypeOfferings")
+				return l.tolerate(ctx, err, "which zones offer which instance types", "ec2:DescribeInstanceTypeOfferings")
 			}
 			for _, o := range page.InstanceTypeOfferings {
 				l.offered[capacity{sdk.ToString(o.Location), string(o.InstanceType)}] = true
@@ -170,11 +170,11 @@ func (c *Cloud) learnQuota(ctx context.Context, l *limits) error {
 	running, err := c.runningTypes(ctx)
 	if err != nil {
 		l.noQuota = true
-		return l.tolerate(err, "the instances that run", "ec2:DescribeInstances")
+		return l.tolerate(ctx, err, "the instances that run", "ec2:DescribeInstances")
 	}
 	if err := c.learnTypes(ctx, l, slices.Concat(l.typesWanted(), slices.Collect(maps.Keys(running)))); err != nil {
 		l.noQuota = true
-		return l.tolerate(err, "the vCPUs of instance types", "ec2:DescribeInstanceTypes")
+		return l.tolerate(ctx, err, "the vCPUs of instance types", "ec2:DescribeInstanceTypes")
 	}
 	for kind, n := range running {
 		if standard(kind) {
@@ -187,7 +187,7 @@ func (c *Cloud) learnQuota(ctx context.Context, l *limits) error {
 	}
 	if err != nil {
 		l.noQuota = true
-		return l.tolerate(err, "the quota of vCPUs", "servicequotas:GetServiceQuota")
+		return l.tolerate(ctx, err, "the quota of vCPUs", "servicequotas:GetServiceQuota")
 	}
 	l.quota = int(*out.Quota.Value)
 	return nil

@@ -3,9 +3,11 @@ package aws
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
@@ -31,28 +33,109 @@ func newAdvice() *advice {
 	return &advice{map[string]string{}, map[string]newest{}, map[string]versions{}}
 }
 
+// managedEvery is how old EKS's word on a node group may be that is as it should be, where nobody waits for it.
+const managedEvery = time.Minute
+
+// managedNews is what EKS said of a node group.
+type managedNews struct {
+	at, seen time.Time
+	told     fleet.Managed
+}
+
 // manage fills in what EKS says of a group. What cannot be read is the group's trouble.
 func (c *Cloud) manage(ctx context.Context, g *fleet.Group, f *found, known *advice) {
-	g.Managed = &fleet.Managed{Cluster: f.cluster, Scaling: sdk.ToString(f.raw.AutoScalingGroupName)}
-	m := g.Managed
+	m, err := c.askEKS(ctx, f, known)
+	if err != nil {
+		trouble(g, err.Error())
+	}
+	g.Managed = &m
+	if f.bare == nil || f.bare.ScalingConfig == nil {
+		return
+	}
+	s := f.bare.ScalingConfig
+	g.Min, g.Max, g.Desired = int(sdk.ToInt32(s.MinSize)), int(sdk.ToInt32(s.MaxSize)), int(sdk.ToInt32(s.DesiredSize))
+}
+
+// managedAs is a node group of which only Auto Scaling has told.
+func managedAs(f *found) fleet.Managed {
+	return fleet.Managed{Cluster: f.cluster, Scaling: sdk.ToString(f.raw.AutoScalingGroupName)}
+}
+
+// askEKS returns what EKS says, as far as it does.
+func (c *Cloud) askEKS(ctx context.Context, f *found, known *advice) (fleet.Managed, error) {
+	m := managedAs(f)
 	n, err := c.nodegroupUnder(ctx, f)
 	if err != nil {
-		trouble(g, doing("describe node group "+f.nodegroup+" of cluster "+f.cluster, err).Error())
-		return
+		return m, doing("describe node group "+f.nodegroup+" of cluster "+f.cluster, err)
 	}
 	if n == nil { // EKS has forgotten it already, Auto Scaling has not
 		m.Status = string(ekstypes.NodegroupStatusDeleting)
-		return
+		return m, nil
 	}
 	m.Status, m.CopyOf, m.Run = string(n.Status), n.Tags[copyTag], n.Tags[runTag]
 	m.Trouble = issues(n)
-	if s := n.ScalingConfig; s != nil && f.bare != nil {
-		g.Min, g.Max, g.Desired = int(sdk.ToInt32(s.MinSize)), int(sdk.ToInt32(s.MaxSize)), int(sdk.ToInt32(s.DesiredSize))
-	}
 	m.Version = kubeVersion(n, sdk.ToString(n.Version), sdk.ToString(n.ReleaseVersion), templateVersion(n))
-	if m.Latest, _, err = c.latest(ctx, n, known); err != nil {
-		trouble(g, err.Error())
+	m.Latest, _, err = c.latest(ctx, n, known)
+	return m, err
+}
+
+// learnManaged asks EKS about node groups, each once in a while, or always while something happens to one. What EKS said last stands.
+func (c *Cloud) learnManaged(ctx context.Context, groups []found) error {
+	now, byName, names := c.now(), map[string]*found{}, []string(nil)
+	c.mu.Lock()
+	for i := range groups {
+		if f := &groups[i]; f.nodegroup != "" && f.bare == nil {
+			byName[f.full()], names = f, append(names, f.full())
+			if m, ok := c.managed[f.full()]; ok {
+				m.seen = now
+				c.managed[f.full()] = m
+			}
+		}
 	}
+	asked := due(names, now, managedEvery, func(name string) time.Time {
+		if m := c.managed[name]; !strings.HasSuffix(m.told.Status, "ING") { // CREATING, UPDATING, DELETING
+			return m.at
+		}
+		return time.Time{}
+	})
+	c.mu.Unlock()
+	_, err := c.aside(ctx, "what EKS says of node groups", "eks:DescribeNodegroup and eks:DescribeCluster", func(ctx context.Context) error {
+		known := newAdvice()
+		var troubles []error
+		for _, name := range asked {
+			m, err := c.askEKS(ctx, byName[name], known)
+			if stops(err) && !isDenied(err) { // a right may be limited to some of them
+				return err
+			}
+			troubles = append(troubles, err)
+			if err == nil || m.Status != "" {
+				c.rememberManaged(name, m)
+			}
+		}
+		return errors.Join(troubles...)
+	})
+	return err
+}
+
+// rememberManaged keeps what EKS said. Where it is not known what a group made now would run, that is what was known of it, or what this one runs: a node
+// is not outdated for want of an answer.
+func (c *Cloud) rememberManaged(name string, m fleet.Managed) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m.Latest = cmp.Or(m.Latest, c.managed[name].told.Latest, m.Version)
+	c.managed[name] = managedNews{c.now(), c.now(), m}
+}
+
+// lastManaged is what EKS last said of a node group.
+func (c *Cloud) lastManaged(f *found) *fleet.Managed {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m := managedAs(f)
+	if last, ok := c.managed[f.full()]; ok {
+		last.told.Scaling = m.Scaling
+		m = last.told
+	}
+	return &m
 }
 
 // issues is what EKS finds wrong with a node group, in a sentence.

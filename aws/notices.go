@@ -19,7 +19,8 @@ import (
 
 // How long an answer stands. Each question but that for hooks is one for the whole region, whatever the number of instances.
 const (
-	// hooksEvery is how old the word on a group's hooks may be. Only people change hooks, and it takes a call for each group.
+	// hooksEvery is how old the word on a group's hooks may be before it is asked again, a share of the groups at a time. Only people change hooks, and it
+	// takes a call for each group.
 	hooksEvery  = time.Minute
 	hooksAtOnce = 4
 	// spotEvery is a quarter of the two minutes between EC2's word and the machine's end: the sweep finds what no message told.
@@ -35,8 +36,8 @@ const (
 
 // hooked is the hooks of a group at a moment.
 type hooked struct {
-	at    time.Time
-	hooks []fleet.Hook
+	at, seen time.Time
+	hooks    []fleet.Hook
 }
 
 // spotNews is when EC2 said that it takes spot instances back, by instance.
@@ -76,81 +77,59 @@ func (c *Cloud) observeNotices(ctx context.Context, groups []fleet.Group) error 
 	return nil
 }
 
-// Gaps says what the last observation with Notices could not read, each in a sentence.
-func (c *Cloud) Gaps() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var out []string
-	for _, what := range slices.Sorted(maps.Keys(c.gaps)) {
-		f := c.gaps[what].finding()
-		out = append(out, f.Subject+" "+f.Reason)
-	}
-	return out
-}
-
-// lack notes how a question went. A missing right counts as an answer, which stands as long as any; after other errors it is asked again in the
-// next observation.
-func (c *Cloud) lack(err error, what, right string) (answered bool, fatal error) {
-	g, fatal := gapOf(err, what, right)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if g == nil {
-		delete(c.gaps, what)
-		return fatal == nil, fatal
-	}
-	c.gaps[what] = *g
-	return g.right != "", nil
-}
-
 // learnHooks asks about the groups whose hooks it does not know, or not since a while. What keeps one from being read keeps none of the others.
 func (c *Cloud) learnHooks(ctx context.Context, groups []fleet.Group) error {
-	due := c.unhooked(groups)
-	if len(due) == 0 {
-		return nil
-	}
-	var mu sync.Mutex
-	var troubles []error
-	err := someAtATime(ctx, hooksAtOnce, due, func(ctx context.Context, scaling string) error {
-		hooks, err := c.describeHooks(ctx, scaling)
-		if codeIs(err, "ValidationError") {
-			err = nil // the group went since it was described
-		}
-		switch _, fatal := gapOf(err, "", ""); {
-		case fatal != nil:
-			return fatal
-		case err != nil:
+	asked := c.unhooked(groups)
+	_, err := c.aside(ctx, "the lifecycle hooks of groups", "autoscaling:DescribeLifecycleHooks", func(ctx context.Context) error {
+		var mu sync.Mutex
+		var troubles []error
+		err := someAtATime(ctx, hooksAtOnce, asked, func(ctx context.Context, scaling string) error {
+			err := c.learnHooksOf(ctx, scaling)
+			if stops(err) {
+				return err
+			}
 			mu.Lock()
+			defer mu.Unlock()
 			troubles = append(troubles, err)
-			mu.Unlock()
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		if err == nil || isDenied(err) {
-			c.mu.Lock()
-			c.hooks[scaling] = hooked{c.now(), hooks}
-			c.mu.Unlock()
-		}
-		return nil
+		return errors.Join(troubles...)
 	})
-	if err != nil {
-		return err
-	}
-	_, err = c.lack(errors.Join(troubles...), "the lifecycle hooks of groups", "autoscaling:DescribeLifecycleHooks")
 	return err
 }
 
-// unhooked lists the Auto Scaling groups to ask about, and forgets those that have not been asked about for long.
+func (c *Cloud) learnHooksOf(ctx context.Context, scaling string) error {
+	hooks, err := c.describeHooks(ctx, scaling)
+	if err != nil && !codeIs(err, "ValidationError") { // then the group went since it was described
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hooks[scaling] = hooked{c.now(), c.now(), hooks}
+	return nil
+}
+
+// unhooked lists the Auto Scaling groups to ask about.
 func (c *Cloud) unhooked(groups []fleet.Group) []string {
 	now := c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	maps.DeleteFunc(c.hooks, func(_ string, h hooked) bool { return now.Sub(h.at) > 10*hooksEvery })
-	var out []string
+	var names []string
 	for i := range groups {
 		name := groups[i].Scaling()
-		if h, ok := c.hooks[name]; name != "" && (!ok || now.Sub(h.at) >= hooksEvery) {
-			out = append(out, name)
+		if name == "" {
+			continue
+		}
+		names = append(names, name)
+		if h, ok := c.hooks[name]; ok {
+			h.seen = now
+			c.hooks[name] = h
 		}
 	}
-	return out
+	return due(names, now, hooksEvery, func(name string) time.Time { return c.hooks[name].at })
 }
 
 // reclaims are the states of a spot request whose instance EC2 takes back, and whether it has done so already.
@@ -162,22 +141,22 @@ var reclaims = map[string]bool{
 
 // learnSpot asks which spot instances EC2 takes back, unless the groups have none.
 func (c *Cloud) learnSpot(ctx context.Context, groups []fleet.Group) error {
-	const what, right = "which spot instances EC2 takes back", "ec2:DescribeSpotInstanceRequests"
-	if !anyInstance(groups, func(in *fleet.Instance) bool { return in.Spot }) {
-		_, err := c.lack(nil, what, right)
-		return err
-	}
-	now := c.now()
+	now, any := c.now(), anyInstance(groups, func(in *fleet.Instance) bool { return in.Spot })
 	c.mu.Lock()
 	due := now.Sub(c.spot.at) >= spotEvery
 	c.mu.Unlock()
-	if !due {
+	if any && !due {
 		return nil
 	}
-	told, err := c.describeReclaims(ctx, now)
-	answered, fatal := c.lack(err, what, right)
-	if !answered {
-		return fatal
+	var told map[string]time.Time
+	answered, err := c.aside(ctx, "which spot instances EC2 takes back", "ec2:DescribeSpotInstanceRequests", func(ctx context.Context) (err error) {
+		if any {
+			told, err = c.describeReclaims(ctx, now)
+		}
+		return err
+	})
+	if !answered || !any {
+		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -231,10 +210,13 @@ func (c *Cloud) learnSchedule(ctx context.Context, groups []fleet.Group) error {
 	if !due {
 		return nil
 	}
-	told, err := c.describeSchedule(ctx)
-	answered, fatal := c.lack(err, "what EC2 has scheduled for instances", "ec2:DescribeInstanceStatus")
+	var told map[string][]fleet.Scheduled
+	answered, err := c.aside(ctx, "what EC2 has scheduled for instances", "ec2:DescribeInstanceStatus", func(ctx context.Context) (err error) {
+		told, err = c.describeSchedule(ctx)
+		return err
+	})
 	if !answered {
-		return fatal
+		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -26,23 +26,71 @@ const (
 
 // Groups returns the named groups that exist, or all of them when no name is given. A managed node group goes by its own name and answers to
 // that of its Auto Scaling group, too; by its own name it is found even without such a group. A group that cannot be read in full has its Trouble.
+// With Notices only the list of groups itself is needed: what other services do not say is a gap, and what they said last stands.
 func (c *Cloud) Groups(ctx context.Context, names []string) ([]fleet.Group, error) {
-	groups, err := c.find(ctx, names)
+	all, err := c.find(ctx, names)
 	if err != nil {
 		return nil, err
 	}
+	defer c.forget()
+	var own []found
+	var out []fleet.Group
+	for i := range all {
+		if c.foreign(&all[i]) {
+			out = append(out, c.stranger(&all[i]))
+			continue
+		}
+		own = append(own, all[i])
+	}
+	groups, err := c.observe(ctx, own)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, groups...)
+	slices.SortFunc(out, func(a, b fleet.Group) int { return cmp.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// foreign tells whether a group is tagged with another cluster than the one that this is done for.
+func (c *Cloud) foreign(f *found) bool {
+	owner := f.owner()
+	return c.Notices && c.Cluster != "" && owner != "" && owner != c.Cluster
+}
+
+// stranger is another cluster's group: what Auto Scaling says of it.
+func (c *Cloud) stranger(f *found) fleet.Group {
+	g := c.group(f)
+	if f.nodegroup != "" {
+		m := managedAs(f)
+		g.Managed = &m
+	}
+	return g
+}
+
+// observe asks about groups all that there is to know.
+func (c *Cloud) observe(ctx context.Context, groups []found) ([]fleet.Group, error) {
 	if err := c.learnBirths(ctx, groups); err != nil {
 		return nil, err
+	}
+	if c.Notices {
+		if err := c.learnManaged(ctx, groups); err != nil {
+			return nil, err
+		}
 	}
 	var out []fleet.Group
 	var attached [][]string
 	known := newAdvice()
 	for i := range groups {
-		g := c.group(&groups[i])
-		if groups[i].nodegroup != "" {
-			c.manage(ctx, &g, &groups[i], known)
+		f := &groups[i]
+		g := c.group(f)
+		switch {
+		case f.nodegroup == "":
+		case c.Notices && f.bare == nil:
+			g.Managed = c.lastManaged(f)
+		default:
+			c.manage(ctx, &g, f, known)
 		}
-		out, attached = append(out, g), append(attached, groups[i].raw.TargetGroupARNs)
+		out, attached = append(out, g), append(attached, f.raw.TargetGroupARNs)
 	}
 	if err := c.observeTargets(ctx, out, attached); err != nil {
 		return nil, err
@@ -50,13 +98,10 @@ func (c *Cloud) Groups(ctx context.Context, names []string) ([]fleet.Group, erro
 	if err := c.resolve(ctx, out); err != nil {
 		return nil, err
 	}
-	if c.Notices {
-		if err := c.observeNotices(ctx, out); err != nil {
-			return nil, err
-		}
+	if !c.Notices {
+		return out, nil
 	}
-	slices.SortFunc(out, func(a, b fleet.Group) int { return cmp.Compare(a.Name, b.Name) })
-	return out, nil
+	return out, c.observeNotices(ctx, out)
 }
 
 func (c *Cloud) describeGroups(ctx context.Context, names []string) ([]astypes.AutoScalingGroup, error) {
@@ -99,7 +144,7 @@ func (c *Cloud) group(f *found) fleet.Group {
 	g := fleet.Group{
 		Name: f.name, Zones: slices.Clone(raw.AvailabilityZones), Wants: wants(raw),
 		Min: int(sdk.ToInt32(raw.MinSize)), Max: int(sdk.ToInt32(raw.MaxSize)), Desired: int(sdk.ToInt32(raw.DesiredCapacity)),
-		Cluster: cmp.Or(clusterOf(groupTags(raw)), f.cluster), Retains: retains(raw),
+		Cluster: f.owner(), Retains: retains(raw),
 	}
 	slices.Sort(g.Zones)
 	for _, p := range raw.SuspendedProcesses {
@@ -118,7 +163,7 @@ func (c *Cloud) group(f *found) fleet.Group {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.scalings[g.Name] = sdk.ToString(raw.AutoScalingGroupName)
+	c.scalings[g.Name] = scaling{sdk.ToString(raw.AutoScalingGroupName), c.now()}
 	return g
 }
 
@@ -200,23 +245,46 @@ func (c *Cloud) resolve(ctx context.Context, groups []fleet.Group) error {
 			}
 		}
 	}
-	found := map[string]versions{}
-	for ids := range slices.Chunk(slices.Sorted(maps.Keys(open)), templatesAtOnce) {
-		if err := c.describeTemplates(ctx, ids, found); err != nil {
-			return err
-		}
+	found, why, err := c.learnTemplates(ctx, slices.Sorted(maps.Keys(open)))
+	if err != nil {
+		return err
 	}
 	for i := range groups {
 		for j := range groups[i].Wants {
 			w := &groups[i].Wants[j]
 			v, ok := found[w.ID]
 			if open[w.ID] && !ok {
-				trouble(&groups[i], fmt.Sprintf("%s, from which it launches, does not exist any more", w))
+				trouble(&groups[i], fmt.Sprintf("%s, from which it launches, %s", w, why))
 			}
 			v.fill(w)
 		}
 	}
 	return nil
+}
+
+// learnTemplates describes launch templates, or says what it knows since EC2 last answered, and why it knows no more.
+func (c *Cloud) learnTemplates(ctx context.Context, ids []string) (found map[string]versions, why string, err error) {
+	found = map[string]versions{}
+	answered, err := c.aside(ctx, "the versions of launch templates", "ec2:DescribeLaunchTemplates", func(ctx context.Context) error {
+		for some := range slices.Chunk(ids, templatesAtOnce) {
+			if err := c.describeTemplates(ctx, some, found); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if answered {
+		c.templates = maps.Clone(found)
+		return found, "does not exist any more", nil
+	}
+	last := maps.Clone(c.templates)
+	if last == nil {
+		last = map[string]versions{}
+	}
+	maps.Copy(last, found)
+	return last, "could not be described", err
 }
 
 // describeTemplates adds what it finds. AWS answers nothing at all when one of the ids is unknown; halving what was asked leaves those out.
@@ -265,21 +333,29 @@ func (v versions) fill(t *fleet.Template) {
 
 // learnBirths asks EC2 for instances not seen before: Auto Scaling does not say when it launched them, nor whether on spot.
 func (c *Cloud) learnBirths(ctx context.Context, groups []found) error {
+	now, unknown := c.now(), []string(nil)
 	c.mu.Lock()
-	var unknown []string
 	for _, g := range groups {
 		for _, in := range g.raw.Instances {
-			if _, ok := c.met[sdk.ToString(in.InstanceId)]; !ok {
-				unknown = append(unknown, sdk.ToString(in.InstanceId))
+			id := sdk.ToString(in.InstanceId)
+			b, ok := c.met[id]
+			if !ok {
+				unknown = append(unknown, id)
+				continue
 			}
+			b.seen = now
+			c.met[id] = b
 		}
 	}
 	c.mu.Unlock()
-	return c.describeInstances(ctx, unknown, func(in *ec2types.Instance) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.met[sdk.ToString(in.InstanceId)] = birth{sdk.ToTime(in.LaunchTime), in.InstanceLifecycle == ec2types.InstanceLifecycleTypeSpot}
+	_, err := c.aside(ctx, "when instances were launched, and which are spot", "ec2:DescribeInstances", func(ctx context.Context) error {
+		return c.describeInstances(ctx, unknown, func(in *ec2types.Instance) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.met[sdk.ToString(in.InstanceId)] = birth{sdk.ToTime(in.LaunchTime), in.InstanceLifecycle == ec2types.InstanceLifecycleTypeSpot, now}
+		})
 	})
+	return err
 }
 
 // describeInstances asks by filter: an instance that EC2 does not know, or not yet, is left out of the answer, where by id it would spoil all of it.

@@ -212,7 +212,7 @@ func (c *Cloud) ruleDetails(ctx context.Context, name, arn string) (owner string
 func (c *Cloud) scalingHooks(ctx context.Context, w pipeline.Wanted) (map[string]pipeline.Scaling, error) {
 	out := map[string]pipeline.Scaling{}
 	var names []string
-	for _, g := range w.Groups {
+	for _, g := range slices.Concat(w.Groups, w.Others) {
 		names = append(names, g.Scaling)
 	}
 	if len(names) == 0 {
@@ -430,6 +430,9 @@ func (c *Cloud) putHook(ctx context.Context, ch pipeline.Change) error {
 	in := &autoscaling.PutLifecycleHookInput{
 		AutoScalingGroupName: &ch.Group.Scaling, LifecycleHookName: &h.Name, HeartbeatTimeout: sdk.Int32(int32(h.Heartbeat / time.Second)),
 		DefaultResult: sdk.String(fleet.Continue), LifecycleTransition: sdk.String("autoscaling:EC2_INSTANCE_TERMINATING"),
+	}
+	if h.Metadata != "" {
+		in.NotificationMetadata = &h.Metadata
 	}
 	if h.Abandon {
 		in.DefaultResult = sdk.String(fleet.Abandon)

@@ -1,8 +1,12 @@
 package aws_test
 
 import (
+	"context"
+	"crypto/md5"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -73,7 +77,7 @@ func TestPipelineIsLaidAndTakenAway(t *testing.T) {
 	}
 	hooks, err := r.sim.DescribeLifecycleHooks("web", nil)
 	r.ok(err)
-	if len(hooks) != 2 || hooks[0].Heartbeat != 5*time.Minute || hooks[0].DefaultResult != cloud.ResultContinue {
+	if len(hooks) != 2 || hooks[0].Heartbeat != 5*time.Minute || hooks[0].DefaultResult != cloud.ResultContinue || hooks[0].Metadata != "drover.dev/cluster=prod" {
 		t.Errorf("hooks %+v", hooks)
 	}
 
@@ -272,6 +276,55 @@ func TestCanaryComesThrough(t *testing.T) {
 	}
 	if _, err := r.hand.AwaitCanary(ctx, "no-queue", canary, time.Minute); err == nil || !strings.Contains(err.Error(), "receive from queue no-queue: there is none") {
 		t.Errorf("no queue: %v", err)
+	}
+}
+
+// The time is over, or a person has enough, while messages arrive: they are given back all the same.
+func TestCanaryGivesTheLastBatchBack(t *testing.T) {
+	r, w := plumbing(t)
+	r.lay(r.planned(w))
+	queue, err := r.sim.GetQueueUrl("drover-prod")
+	r.ok(err)
+	for i := range 3 {
+		_, err := r.sim.SendMessage(queue, cloud.Outgoing{Body: fmt.Sprintf(`{"about":%d}`, i)})
+		r.ok(err)
+	}
+	enough, stop := context.WithCancel(ctx)
+	defer stop()
+	r.tell("ReceiveMessage", func(url.Values) (int, string) {
+		stop()
+		got, err := r.sim.ReceiveMessage(queue, cloud.Receive{Max: 10})
+		if err != nil {
+			return 500, err.Error()
+		}
+		var told []map[string]string
+		for _, m := range got {
+			told = append(told, map[string]string{"MessageId": m.ID, "ReceiptHandle": m.Handle, "Body": m.Body, "MD5OfBody": fmt.Sprintf("%x", md5.Sum([]byte(m.Body)))})
+		}
+		body, err := json.Marshal(map[string]any{"Messages": told})
+		if err != nil {
+			return 500, err.Error()
+		}
+		return 200, string(body)
+	})
+	if came, err := r.hand.AwaitCanary(enough, "drover-prod", pipeline.Canary{ID: "canary-1", Cluster: "prod"}, time.Minute); came || err != nil {
+		t.Fatalf("came %t: %v", came, err)
+	}
+	attributes, err := r.sim.GetQueueAttributes(queue, []string{"ApproximateNumberOfMessages"})
+	r.ok(err)
+	if attributes["ApproximateNumberOfMessages"] != "3" {
+		t.Errorf("visible: %v, want 3", attributes)
+	}
+}
+
+// A hook that was made says whose it is, so that it is found on a group of which nothing else says so.
+func TestPipelineFindsItsOwnHooks(t *testing.T) {
+	r, w := plumbing(t)
+	r.lay(r.planned(w))
+	w.Groups, w.Others = nil, w.Groups
+	removal, warnings := pipeline.Removal(w, r.pipeline(w), true)
+	if !strings.HasPrefix(told(removal), "delete hook web/drover-launch: ") || !strings.Contains(told(removal), "delete hook web/drover-terminate: ") || len(warnings) > 0 {
+		t.Errorf("removal: %v\n%s", warnings, told(removal))
 	}
 }
 

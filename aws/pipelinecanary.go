@@ -41,7 +41,8 @@ func (c *Cloud) SendCanary(ctx context.Context, canary pipeline.Canary) error {
 }
 
 // AwaitCanary takes messages from the queue until the canary is among them or ctx ends, which is no error: came tells. Messages of others are held
-// back meanwhile, so that none is received twice, which would count against it, and given back at the end.
+// back meanwhile, so that none is received twice, which would count against it, and given back at the end. A receive that has begun is heard to its
+// end, whatever ctx does: what it was given and nobody noted would stay hidden.
 func (c *Cloud) AwaitCanary(ctx context.Context, queue string, canary pipeline.Canary, within time.Duration) (came bool, err error) {
 	url, err := c.queueURL(ctx, queue)
 	if err != nil {
@@ -52,32 +53,44 @@ func (c *Cloud) AwaitCanary(ctx context.Context, queue string, canary pipeline.C
 	}
 	var others []sqstypes.Message
 	defer func() { err = errors.Join(err, c.giveBack(ctx, queue, url, others)) }()
-	hold := int32((within + canaryPoll + releaseWithin) / time.Second)
-	for ctx.Err() == nil {
-		out, err := c.sqs.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-			QueueUrl: &url, MaxNumberOfMessages: messagesAtOnce, WaitTimeSeconds: int32(canaryPoll / time.Second), VisibilityTimeout: hold,
-		})
-		if ctx.Err() != nil {
-			break
-		}
+	hold := within + canaryPoll + releaseWithin
+	for ctx.Err() == nil && !came {
+		ms, err := c.someMessages(ctx, url, hold)
 		if err != nil {
-			return came, doing("receive from queue "+queue, err)
+			return false, doing("receive from queue "+queue, err)
 		}
-		for _, m := range out.Messages {
+		for _, m := range ms {
 			if pipeline.CanaryOf(sdk.ToString(m.Body)) != canary {
 				others = append(others, m)
 				continue
 			}
 			came = true
-			if _, err := c.sqs.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: m.ReceiptHandle}); err != nil {
+			if err := c.deleteMessage(ctx, url, m); err != nil {
 				return came, doing("delete the canary from queue "+queue, err)
 			}
 		}
-		if came {
-			break
-		}
 	}
 	return came, nil
+}
+
+// someMessages receives once.
+func (c *Cloud) someMessages(ctx context.Context, url string, hold time.Duration) ([]sqstypes.Message, error) {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), canaryPoll+releaseWithin)
+	defer stop()
+	out, err := c.sqs.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+		QueueUrl: &url, MaxNumberOfMessages: messagesAtOnce, WaitTimeSeconds: int32(canaryPoll / time.Second), VisibilityTimeout: int32(hold / time.Second),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out.Messages, nil
+}
+
+func (c *Cloud) deleteMessage(ctx context.Context, url string, m sqstypes.Message) error {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), releaseWithin)
+	defer stop()
+	_, err := c.sqs.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: m.ReceiptHandle})
+	return err
 }
 
 // giveBack has messages come again at once, to whoever receives them.

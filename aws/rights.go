@@ -18,6 +18,7 @@ const (
 	OnQueue   Scope = "queue"        // the queue of notices
 	OnLetters Scope = "dead-letters" // the queue for its dead letters
 	OnCluster Scope = "cluster"      // the EKS cluster and its node groups
+	OnPublic  Scope = "public"       // parameters that AWS publishes
 )
 
 // GroupCondition is the condition, and its value, under which an action on groups is one on the groups of a cluster: by the tag that its nodes need
@@ -65,5 +66,5 @@ var NoticeActions = []Right{
 
 	{"eks:DescribeCluster", OnCluster, "what a managed node group is to run"},
 	{"eks:DescribeNodegroup", OnCluster, "what a managed node group runs"},
-	{"ssm:GetParameter", OnAll, "the newest release of EKS's images: parameters under /aws/service/, which are public"},
+	{"ssm:GetParameter", OnPublic, "the newest release of EKS's images: parameters under /aws/service/, which are public"},
 }

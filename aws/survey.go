@@ -26,7 +26,9 @@ const (
 type survey struct {
 	at    time.Time
 	holds map[string]map[string]bool // target ids, by ARN
-	seen  map[string]bool            // instances of asked groups for which there was a survey
+	seen  map[string]time.Time       // instances of asked groups for which there was a survey, and when they last were in one
+	told  health                     // by ARN, as last answered
+	owed  map[string]bool            // ARNs that did not answer when they were asked
 }
 
 // pods is what the target groups of pods last said.
@@ -36,37 +38,105 @@ type pods struct {
 }
 
 // instanceHealth asks the target groups that matter to these groups: those attached to them, and those that hold their instances. From time to
-// time, and when an instance is new, it asks all of them.
-func (c *Cloud) instanceHealth(ctx context.Context, groups []fleet.Group, attached []string) (health, error) {
+// time, and when an instance is new, it asks all of them. Those that are silent have what they said last.
+func (c *Cloud) instanceHealth(ctx context.Context, groups []fleet.Group, attached []string) (told health, silent []string, err error) {
 	now := c.now()
 	c.mu.Lock()
 	asked, due := c.surveyed.relevant(groups), now.Sub(c.surveyed.at) >= surveyEvery || c.surveyed.lacks(groups)
 	c.mu.Unlock()
 	if due {
-		var err error
-		if asked, err = c.targetGroups(ctx, elbtypes.TargetTypeEnumInstance); err != nil {
-			return nil, err
+		all, listed, err := c.listTargetGroups(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		if due = listed; listed {
+			asked = all
 		}
 	}
 	asked = slices.Concat(asked, attached)
 	slices.Sort(asked)
-	told, err := c.healthOf(ctx, slices.Compact(asked))
+	asked = slices.Compact(asked)
+	silent = asked
+	_, err = c.aside(ctx, "whether instances are out of their load balancers", "elasticloadbalancing:DescribeTargetHealth", func(ctx context.Context) (err error) {
+		told, silent, err = c.healthOf(ctx, asked)
+		return err
+	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if due {
-		c.surveyed.at, c.surveyed.holds = now, map[string]map[string]bool{}
-		c.surveyed.see(groups)
+		c.surveyed.begin(now, asked, groups)
 	}
-	c.surveyed.add(told)
-	return told, nil
+	return c.surveyed.take(asked, told, silent, due), silent, nil
 }
 
-// relevant lists the target groups that held an instance of these groups.
+func (c *Cloud) listTargetGroups(ctx context.Context) (arns []string, listed bool, err error) {
+	listed, err = c.aside(ctx, "which target groups there are", "elasticloadbalancing:DescribeTargetGroups", func(ctx context.Context) (err error) {
+		arns, err = c.targetGroups(ctx, elbtypes.TargetTypeEnumInstance)
+		return err
+	})
+	return arns, listed, err
+}
+
+// begin makes room for a new survey of what is asked now.
+func (s *survey) begin(now time.Time, asked []string, groups []fleet.Group) {
+	s.at = now
+	among := map[string]bool{}
+	for _, arn := range asked {
+		among[arn] = true
+	}
+	maps.DeleteFunc(s.holds, func(arn string, _ map[string]bool) bool { return !among[arn] })
+	maps.DeleteFunc(s.told, func(arn string, _ []elbtypes.TargetHealthDescription) bool { return !among[arn] })
+	maps.DeleteFunc(s.owed, func(arn string, _ bool) bool { return !among[arn] })
+	for _, g := range groups {
+		for _, in := range g.Instances {
+			s.seen[in.ID] = now
+		}
+	}
+}
+
+// take notes what was told, and puts what was said last in the place of silence. Unless the survey is anew, no target is taken off: where old instances
+// were, new ones come.
+func (s *survey) take(asked []string, told health, silent []string, anew bool) health {
+	for _, arn := range silent {
+		s.owed[arn] = true
+	}
+	out := health{}
+	for _, arn := range asked {
+		targets, there := told[arn]
+		switch {
+		case slices.Contains(silent, arn):
+			targets, there = s.told[arn]
+		case !there:
+			delete(s.owed, arn)
+			delete(s.told, arn)
+			delete(s.holds, arn)
+		default:
+			delete(s.owed, arn)
+			s.told[arn] = targets
+			s.hold(arn, targets, anew)
+		}
+		if there {
+			out[arn] = targets
+		}
+	}
+	return out
+}
+
+func (s *survey) hold(arn string, targets []elbtypes.TargetHealthDescription, anew bool) {
+	if anew || s.holds[arn] == nil {
+		s.holds[arn] = map[string]bool{}
+	}
+	for _, d := range targets {
+		s.holds[arn][targetID(d)] = true
+	}
+}
+
+// relevant lists the target groups that held an instance of these groups, and those that have not said.
 func (s *survey) relevant(groups []fleet.Group) []string {
-	var out []string
+	out := slices.Collect(maps.Keys(s.owed))
 	for arn, ids := range s.holds {
 		if slices.ContainsFunc(groups, func(g fleet.Group) bool {
 			return slices.ContainsFunc(g.Instances, func(in fleet.Instance) bool { return ids[in.ID] })
@@ -80,31 +150,11 @@ func (s *survey) relevant(groups []fleet.Group) []string {
 // lacks tells whether these groups have an instance that no survey was made for.
 func (s *survey) lacks(groups []fleet.Group) bool {
 	return slices.ContainsFunc(groups, func(g fleet.Group) bool {
-		return slices.ContainsFunc(g.Instances, func(in fleet.Instance) bool { return !s.seen[in.ID] })
+		return slices.ContainsFunc(g.Instances, func(in fleet.Instance) bool { return s.seen[in.ID].IsZero() })
 	})
 }
 
-func (s *survey) see(groups []fleet.Group) {
-	for _, g := range groups {
-		for _, in := range g.Instances {
-			s.seen[in.ID] = true
-		}
-	}
-}
-
-// add notes which targets are where. None is taken off before the next survey: where old instances were, new ones come.
-func (s *survey) add(told health) {
-	for arn, targets := range told {
-		if s.holds[arn] == nil {
-			s.holds[arn] = map[string]bool{}
-		}
-		for _, d := range targets {
-			s.holds[arn][targetID(d)] = true
-		}
-	}
-}
-
-// podHealth is what all target groups of pods say, or said a moment ago.
+// podHealth is what all target groups of pods say, or said a moment ago. Those that are silent have what they said last.
 func (c *Cloud) podHealth(ctx context.Context) (health, error) {
 	now := c.now()
 	c.mu.Lock()
@@ -113,16 +163,29 @@ func (c *Cloud) podHealth(ctx context.Context) (health, error) {
 	if last.told != nil && now.Sub(last.at) < podsEvery {
 		return maps.Clone(last.told), nil
 	}
-	arns, err := c.targetGroups(ctx, elbtypes.TargetTypeEnumIp)
+	told := maps.Clone(last.told)
+	answered, err := c.aside(ctx, "which pods are targets", "elasticloadbalancing:DescribeTargetGroups and elasticloadbalancing:DescribeTargetHealth", func(ctx context.Context) error {
+		arns, err := c.targetGroups(ctx, elbtypes.TargetTypeEnumIp)
+		if err != nil {
+			return err
+		}
+		var silent []string
+		told, silent, err = c.healthOf(ctx, arns)
+		for _, arn := range silent {
+			if targets, ok := last.told[arn]; ok {
+				told[arn] = targets
+			}
+		}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	told, err := c.healthOf(ctx, arns)
-	if err != nil {
-		return nil, err
+	if answered {
+		last.at = now
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.pods = pods{now, told}
+	c.pods = pods{last.at, told}
 	return maps.Clone(told), nil
 }

@@ -20,8 +20,18 @@ import (
 // healthAtOnce bounds how many target groups are asked about at the same time; the SDK's retries bear it when that is too many.
 const healthAtOnce = 8
 
+// settingsEvery is how old a target group's settings may be: somebody may change its deregistration delay.
+const settingsEvery = 10 * time.Minute
+
 // health is what target groups say of their targets, by ARN. A target group that is gone is not in it.
 type health map[string][]elbtypes.TargetHealthDescription
+
+// settings are those of a target group. One that is gone has none.
+type settings struct {
+	at, seen time.Time
+	group    fleet.TargetGroup
+	gone     bool
+}
 
 // observeTargets fills the state of every instance in every target group that knows it: those attached to its group, and those where somebody
 // else registers it, which is what controllers in the cluster do. attached are the groups' ARNs, in the order of groups. A target group that
@@ -30,45 +40,47 @@ func (c *Cloud) observeTargets(ctx context.Context, groups []fleet.Group, attach
 	if !slices.ContainsFunc(groups, func(g fleet.Group) bool { return len(g.Instances) > 0 }) && len(slices.Concat(attached...)) == 0 {
 		return nil // nobody could be registered anywhere
 	}
-	told, err := c.instanceHealth(ctx, groups, slices.Concat(attached...))
+	told, silent, err := c.instanceHealth(ctx, groups, slices.Concat(attached...))
 	if err != nil {
 		return err
 	}
+	var places [][]string
 	for i := range groups {
-		if err := c.placeTargets(ctx, &groups[i], attached[i], told); err != nil {
-			return err
+		places = append(places, placesOf(&groups[i], attached[i], told, silent))
+	}
+	if err := c.learnSettings(ctx, slices.Concat(places...)); err != nil {
+		return err
+	}
+	for i := range groups {
+		for _, arn := range places[i] {
+			c.placeTarget(&groups[i], arn, told, !slices.Contains(attached[i], arn))
 		}
 	}
 	return nil
 }
 
-func (c *Cloud) placeTargets(ctx context.Context, g *fleet.Group, attached []string, told health) error {
+// placesOf lists the target groups that concern a group. One that did not answer may still be there.
+func placesOf(g *fleet.Group, attached []string, told health, silent []string) []string {
+	var out []string
 	for _, arn := range attached {
-		if _, ok := told[arn]; !ok {
+		if _, ok := told[arn]; !ok && !slices.Contains(silent, arn) {
 			trouble(g, fmt.Sprintf("target group %s, which is attached to it, does not exist any more", arn))
 			continue
 		}
-		if err := c.placeTarget(ctx, g, arn, told, false); err != nil {
-			return err
-		}
+		out = append(out, arn)
 	}
 	for _, arn := range slices.Sorted(maps.Keys(told)) {
 		if !slices.Contains(attached, arn) && slices.ContainsFunc(told[arn], func(d elbtypes.TargetHealthDescription) bool { return g.Instance(targetID(d)) != nil }) {
-			if err := c.placeTarget(ctx, g, arn, told, true); err != nil {
-				return err
-			}
+			out = append(out, arn)
 		}
 	}
-	return nil
+	return out
 }
 
-func (c *Cloud) placeTarget(ctx context.Context, g *fleet.Group, arn string, told health, loose bool) error {
-	tg, err := c.targetGroup(ctx, arn)
-	if codeIs(err, "TargetGroupNotFound") {
-		return nil // deleted since its targets were described
-	}
-	if err != nil {
-		return doing("describe target group "+arn, err)
+func (c *Cloud) placeTarget(g *fleet.Group, arn string, told health, loose bool) {
+	tg, ok := c.targetGroup(arn)
+	if !ok {
+		return
 	}
 	tg.Loose = loose
 	g.Targets = append(g.Targets, tg)
@@ -77,7 +89,6 @@ func (c *Cloud) placeTarget(ctx context.Context, g *fleet.Group, arn string, tol
 			in.Targets = addTarget(in.Targets, arn, targetState(d))
 		}
 	}
-	return nil
 }
 
 // Targets returns the state of every target that is an IP address, which is how pods are targets, by that address, and the target groups
@@ -87,15 +98,16 @@ func (c *Cloud) Targets(ctx context.Context) (map[string][]fleet.Target, []fleet
 	if err != nil {
 		return nil, nil, err
 	}
+	arns := slices.Sorted(maps.Keys(told))
+	if err := c.learnSettings(ctx, arns); err != nil {
+		return nil, nil, err
+	}
 	byIP := map[string][]fleet.Target{}
 	var groups []fleet.TargetGroup
-	for _, arn := range slices.Sorted(maps.Keys(told)) {
-		tg, err := c.targetGroup(ctx, arn)
-		if codeIs(err, "TargetGroupNotFound") {
+	for _, arn := range arns {
+		tg, ok := c.targetGroup(arn)
+		if !ok {
 			continue
-		}
-		if err != nil {
-			return nil, nil, doing("describe target group "+arn, err)
 		}
 		groups = append(groups, tg)
 		for _, d := range told[arn] {
@@ -156,23 +168,33 @@ func (c *Cloud) targetGroups(ctx context.Context, kind elbtypes.TargetTypeEnum) 
 	return out, nil
 }
 
-// healthOf asks target groups about their targets, some at a time. The first error ends it.
-func (c *Cloud) healthOf(ctx context.Context, arns []string) (health, error) {
+// healthOf asks target groups about their targets, some at a time, and tells also which did not answer. The first error ends it; with Notices only one after
+// which asking on is no use.
+func (c *Cloud) healthOf(ctx context.Context, arns []string) (told health, silent []string, err error) {
 	var mu sync.Mutex
-	told := health{}
-	err := someAtATime(ctx, healthAtOnce, arns, func(ctx context.Context, arn string) error {
+	told = health{}
+	answered := map[string]bool{}
+	var trouble error
+	err = someAtATime(ctx, healthAtOnce, arns, func(ctx context.Context, arn string) error {
 		targets, there, err := c.describeHealth(ctx, arn)
-		if there {
-			mu.Lock()
-			told[arn] = targets
-			mu.Unlock()
+		if err != nil && (!c.Notices || stops(err)) {
+			return err
 		}
-		return err
+		mu.Lock()
+		defer mu.Unlock()
+		if there {
+			told[arn] = targets
+		}
+		answered[arn] = err == nil
+		trouble = cmp.Or(trouble, err)
+		return nil
 	})
-	if err != nil {
-		return nil, err
+	for _, arn := range arns {
+		if !answered[arn] {
+			silent = append(silent, arn)
+		}
 	}
-	return told, nil
+	return told, silent, cmp.Or(err, trouble)
 }
 
 // someAtATime asks about each name, so many at the same time. The first error ends it.
@@ -209,19 +231,62 @@ func (c *Cloud) describeHealth(ctx context.Context, arn string) (targets []elbty
 	return out.TargetHealthDescriptions, true, nil
 }
 
-// targetGroup reads a target group's settings, once.
-func (c *Cloud) targetGroup(ctx context.Context, arn string) (fleet.TargetGroup, error) {
+// learnSettings reads the settings of target groups that it does not know, or not since a while.
+func (c *Cloud) learnSettings(ctx context.Context, arns []string) error {
+	asked := c.unsettled(arns)
+	_, err := c.aside(ctx, "the settings of target groups", "elasticloadbalancing:DescribeTargetGroups and elasticloadbalancing:DescribeTargetGroupAttributes", func(ctx context.Context) error {
+		return someAtATime(ctx, healthAtOnce, asked, func(ctx context.Context, arn string) error {
+			tg, err := c.describeTarget(ctx, arn)
+			gone := codeIs(err, "TargetGroupNotFound") // deleted since its targets were described
+			if err != nil && !gone {
+				return doing("describe target group "+arn, err)
+			}
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.targets[arn] = settings{c.now(), c.now(), tg, gone}
+			return nil
+		})
+	})
+	return err
+}
+
+// unsettled lists the target groups whose settings are to be read.
+func (c *Cloud) unsettled(arns []string) []string {
+	now := c.now()
 	c.mu.Lock()
-	tg, ok := c.targets[arn]
-	c.mu.Unlock()
-	if ok {
-		return tg, nil
+	defer c.mu.Unlock()
+	arns = slices.Compact(slices.Sorted(slices.Values(arns)))
+	for _, arn := range arns {
+		if s, ok := c.targets[arn]; ok {
+			s.seen = now
+			c.targets[arn] = s
+		}
 	}
+	return due(arns, now, settingsEvery, func(arn string) time.Time {
+		if s := c.targets[arn]; !s.gone {
+			return s.at
+		}
+		return time.Time{}
+	})
+}
+
+// targetGroup is what is known of a target group; of one whose settings could not be read AWS's usual ones. It is false of one that is gone.
+func (c *Cloud) targetGroup(arn string) (fleet.TargetGroup, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, ok := c.targets[arn]
+	if !ok {
+		return fleet.TargetGroup{ARN: arn, Name: arn, Delay: delayOf(nil)}, true
+	}
+	return s.group, !s.gone
+}
+
+func (c *Cloud) describeTarget(ctx context.Context, arn string) (fleet.TargetGroup, error) {
+	tg := fleet.TargetGroup{ARN: arn, Name: arn}
 	out, err := c.elb.DescribeTargetGroups(ctx, &elb.DescribeTargetGroupsInput{TargetGroupArns: []string{arn}})
 	if err != nil {
 		return tg, err
 	}
-	tg = fleet.TargetGroup{ARN: arn, Name: arn}
 	for _, raw := range out.TargetGroups {
 		tg.Name = cmp.Or(sdk.ToString(raw.TargetGroupName), arn)
 		tg.Warmup = time.Duration(sdk.ToInt32(raw.HealthCheckIntervalSeconds)) * time.Second
@@ -232,9 +297,6 @@ func (c *Cloud) targetGroup(ctx context.Context, arn string) (fleet.TargetGroup,
 		return tg, err
 	}
 	tg.Delay = delayOf(attrs.Attributes)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.targets[arn] = tg
 	return tg, nil
 }
 

@@ -230,7 +230,7 @@ func (v *tick) frame() string {
 			return fmt.Sprintf("group %s no longer exists: somebody deleted it while it was being rotated", gp.Name)
 		case g.Mark != nil && g.Mark.Run != v.plan.Run:
 			return fmt.Sprintf("group %s now carries the mark of run %s, this is run %s", g.Name, g.Mark.Run, v.plan.Run)
-		case v.record() == nil && strange(v.ix, g) != "": // in the run's own cluster its record tells that it is the right one
+		case v.record() == nil && strange(v.ix, g) != "" && v.touches(g): // in the run's own cluster its record tells that it is the right one
 			return "group " + g.Name + ": " + strange(v.ix, g)
 		case v.plan.Back():
 		case !sameTemplates(g.Wants, gp.Wants):
@@ -245,6 +245,11 @@ func (v *tick) frame() string {
 		return "a person asked to take run " + r.Run + " back"
 	}
 	return v.twice()
+}
+
+// touches tells whether a machine that the plan names is still in a group. When none is, one that comes may well be no node yet.
+func (v *tick) touches(g *fleet.Group) bool {
+	return slices.ContainsFunc(v.plan.Exits, func(e Exit) bool { return g.Instance(e.Instance) != nil })
 }
 
 // troubled tells of a group that could not be read in full: what cannot be seen is not acted on. The way back does what it can.

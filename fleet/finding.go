@@ -51,9 +51,9 @@ var Rules = []Rule{
 	{"zones-unguarded", "no", "AZRebalance is on and no hook holds the group's instances, so it ends them with all that runs on them."},
 	{"delay-long", "no", "A target group's deregistration delay is longer than the controller lets a hook hold an instance."},
 	{"capacity-rebalance", "no", "The group launches spot instances and does not replace those that may be interrupted soon."},
-	{"instances-wait", "no", "A hook that is to be deleted holds instances now; Auto Scaling goes on with them at once."},
+	{"instances-wait", "sometimes", "A hook that is to be deleted holds instances now: Auto Scaling would end them at once. It blocks unless --force is given."},
 	{"messages-kept", "no", "Messages were set aside for a person, or would go with their queue."},
-	{"left-behind", "no", "Something of drover's cannot be removed because somebody else uses it."},
+	{"left-behind", "no", "Something of drover's cannot be removed because somebody else uses it, or because nothing says whose it is."},
 }
 
 // RuleOf returns the rule of a code. It panics for one that is not in the table: codes are ours.

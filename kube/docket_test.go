@@ -160,6 +160,9 @@ func TestFile(t *testing.T) {
 		return have, true
 	})
 	shows("over", nil)
+	if s := w.observeAt(mark.Ended.Add(59 * time.Minute)); s.Case(w.instance()) == nil {
+		t.Error("what was over less than an hour ago is not shown")
+	}
 	w.made(asked, "the end and the log", "PATCH "+path+"/status")
 
 	again := w.signal("hook/2", time.Time{})

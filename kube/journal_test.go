@@ -32,9 +32,15 @@ func newJournaled(t *testing.T) *world {
 	return w
 }
 
+// observe looks a day after everything that tests date.
 func (w *world) observe() fleet.Snapshot {
 	w.Helper()
-	var s fleet.Snapshot
+	return w.observeAt(time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC))
+}
+
+func (w *world) observeAt(now time.Time) fleet.Snapshot {
+	w.Helper()
+	s := fleet.Snapshot{Now: now}
 	w.ok(w.cluster.Observe(w.Context(), &s))
 	return s
 }

@@ -48,16 +48,18 @@ func (c *Cluster) Alone(ctx context.Context, identity string, waiting func(holde
 	return c.hold(ctx, leaseName, identity, false, act)
 }
 
-// Lead runs act while leading: while holding the lease of that name, for which it waits as long as another has it. It returns when act has returned,
-// and gives the lease back at once: the next one leads after two renewals at most. act's context ends when the lease is lost, and act must return
-// then, which Lead tells as an error. One that is silent is waited out as above: no two act at once.
+// Lead runs act while leading: while holding the lease of that name, for which it waits as long as another has it, and waits out one that is silent.
+// It returns when act has returned, and gives the lease back then and not before: the next one leads after two renewals at most, and no two act at
+// once. act's context ends when the lease is lost, and act must return then. An act that returns context.Canceled though ctx goes on, of its own
+// context or of Fence, is told as an error that the lease was lost.
 func (c *Cluster) Lead(ctx context.Context, identity, name string, act func(context.Context) error) error {
 	return c.hold(ctx, name, identity, true, act)
 }
 
 // hold runs act while holding the lease of that name. One that another holds is waited for, or is an error (Busy).
 func (c *Cluster) hold(ctx context.Context, name, identity string, patient bool, act func(context.Context) error) error {
-	// The elector outlives ctx: the lease is given back only when act has returned, with nothing of it left that could still change the world.
+	// The elector outlives ctx, and never gives the lease back itself, which it would do as soon as a renewal fails: that is done below, when act has
+	// returned, with nothing of it left that could still change the world.
 	elect, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var result error
@@ -70,7 +72,7 @@ func (c *Cluster) hold(ctx context.Context, name, identity string, patient bool,
 	}}
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock:          mine,
-		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: renewEvery, ReleaseOnCancel: true, Name: name,
+		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: renewEvery, Name: name,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(lead context.Context) {
 				select {
@@ -97,6 +99,7 @@ func (c *Cluster) hold(ctx context.Context, name, identity string, patient bool,
 		}
 	})()
 	elector.Run(elect)
+	defer mine.release(ctx)
 	select {
 	case <-turn:
 		return notAcquired(name, context.Cause(elect))
@@ -112,7 +115,7 @@ func (c *Cluster) hold(ctx context.Context, name, identity string, patient bool,
 // next is what to do about a lost lease.
 func next(patient bool) string {
 	if patient {
-		return "another leads"
+		return "the next one leads"
 	}
 	return "the same command goes on"
 }
@@ -126,9 +129,8 @@ func notAcquired(name string, cause error) error {
 }
 
 // lock is the lease as the elector sees it. The elector tries again in silence whatever happens; lock stops it at what trying again does not
-// mend: a right that is missing and, unless it is patient, another holder. Nor may the elector write over another holder, which it would do when it
-// releases a lease that it lost while this process was suspended; only who is patient may, to take over from one that it saw silent for the whole
-// of leaseDuration.
+// mend: a right that is missing and, unless it is patient, another holder. Nor may the elector write over another holder; only who is patient and has
+// not led yet may, to take over from one that it saw silent for the whole of leaseDuration.
 type lock struct {
 	resourcelock.Interface
 	stop    context.CancelCauseFunc
@@ -141,7 +143,8 @@ type lock struct {
 type fence struct{}
 
 // Fence tells whether whoever acts under ctx still holds the lease, as far as this process can know without asking: renewed so lately that no other
-// may have begun. A process that was stopped for a while, or whose machine was, acts no more. Its error is context.Canceled's.
+// may have begun. A process that was stopped for a while, or whose machine was, acts no more. Its error is a context.Canceled, because the context
+// ends for the same reason, if later: Lead and Alone tell an act that returns it that the lease was lost.
 func Fence(ctx context.Context) error {
 	l, ok := ctx.Value(fence{}).(*lock)
 	if !ok {
@@ -159,7 +162,7 @@ func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 	l.busy = nil
 	if err == nil && r.HolderIdentity != "" && r.HolderIdentity != l.Identity() {
 		l.busy = &Busy{Holder: r.HolderIdentity}
-		if !l.patient || l.renewed.Load() != nil {
+		if !l.takesOver() {
 			l.stop(l.busy)
 		}
 	}
@@ -181,10 +184,28 @@ func (l *lock) renew(write func() error) error {
 }
 
 func (l *lock) Update(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
-	if releases := r.HolderIdentity == ""; l.busy != nil && (releases || !l.patient) {
+	if l.busy != nil && !l.takesOver() {
 		return l.busy
 	}
 	return l.judge(l.renew(func() error { return l.Interface.Update(ctx, r) }))
+}
+
+// takesOver tells whether another holder may be waited out.
+func (l *lock) takesOver() bool { return l.patient && l.renewed.Load() == nil }
+
+// release gives the lease back if it is still this one's. Should that fail, others wait leaseDuration.
+func (l *lock) release(ctx context.Context) {
+	if l.renewed.Load() == nil {
+		return // it was never held
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewDeadline)
+	defer cancel()
+	r, _, err := l.Interface.Get(ctx)
+	if err != nil || r.HolderIdentity != l.Identity() {
+		return
+	}
+	now := metav1.Now()
+	_ = l.Interface.Update(ctx, resourcelock.LeaderElectionRecord{LeaderTransitions: r.LeaderTransitions, LeaseDurationSeconds: 1, AcquireTime: now, RenewTime: now})
 }
 
 func (l *lock) judge(err error) error {

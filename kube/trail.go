@@ -136,7 +136,11 @@ func departureTrail(d *v1alpha1.Departure) []fleet.Entry {
 		say(s.Heard.Time, "%s was heard through %s", s.Kind, s.Source)
 		say(s.Ended.Time, "%s ended", s.Kind)
 	}
-	say(d.Status.Marks.Replaced.Time, "run %s replaces it first", d.Status.Marks.Rotation)
+	by := "its group"
+	if run := d.Status.Marks.Rotation; run != "" {
+		by = "run " + run
+	}
+	say(d.Status.Marks.Replaced.Time, "%s replaces it first", by)
 	say(d.Status.Marks.Ended.Time, "over: %s", d.Status.Marks.End)
 	for _, cond := range d.Status.Conditions {
 		if cond.Status == metav1.ConditionTrue {

@@ -3,6 +3,7 @@ package notice
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"time"
 
 	"drover.dev/fleet"
@@ -136,8 +137,14 @@ func block(r *reader, n fleet.Notice, detail value) []fleet.Notice {
 	return []fleet.Notice{n}
 }
 
+// canaryID is what a key of a ConfigMap may be: canaries that came through are noted in one.
+var canaryID = regexp.MustCompile(`^[-_a-zA-Z0-9][-._a-zA-Z0-9]{0,252}$`)
+
 func canary(r *reader, n fleet.Notice, detail value) []fleet.Notice {
 	n.Kind, n.ID, n.Destination = fleet.CanaryNotice, r.need(detail, "id"), r.need(detail, "cluster")
+	if n.ID != "" && !canaryID.MatchString(n.ID) {
+		r.wrong(detail.get("id"), "%s is no id: want up to 253 letters, digits, -, _ and ., with no . first", quote(n.ID))
+	}
 	n.Why = fmt.Sprintf("drover check sent canary %s to cluster %s", n.ID, n.Destination)
 	return []fleet.Notice{n}
 }

@@ -21,8 +21,22 @@ const (
 	MaxBody     = 256 << 10 // SQS's own for many years
 	MaxEntities = 1000      // of one AWS Health event; longer ones come in pages
 	maxDepth    = 64        // nested objects and lists
-	maxText     = 1600      // bytes of a text that is kept; the longest that AWS documents is the ARN of a Health event
+	maxText     = 1600      // bytes of a text; the longest that AWS documents is the ARN of a Health event
 )
+
+// field is a name in a notice, and how many bytes of it a Departure object takes, as its definition says.
+type field struct {
+	name, text string
+	most       int
+}
+
+// fields are the names that go on file. Words are shortened there; a name that was would be another's.
+func fields(n fleet.Notice) []field {
+	return []field{
+		{"id", n.ID, 512}, {"group", n.Group, 256}, {"hook", n.Hook, 256}, {"token", n.Token, 256}, {"origin", n.Origin, 64}, {"destination", n.Destination, 64},
+		{"effect", n.Effect, 64}, {"account", n.Account, 64}, {"region", n.Region, 64},
+	}
+}
 
 // SpotNotice is how long EC2 leaves a spot instance that it takes back.
 const SpotNotice = 2 * time.Minute
@@ -59,10 +73,25 @@ func Parse(body string) ([]fleet.Notice, error) {
 		return nil, r.err
 	}
 	ns := r.message(v)
+	for _, n := range ns {
+		r.fits(v, n)
+	}
 	if r.err != nil {
 		return nil, r.err
 	}
 	return ns, nil
+}
+
+// fits refuses what no object could hold: it would be tried again and again. A canary goes into no Departure.
+func (r *reader) fits(v value, n fleet.Notice) {
+	if n.Kind == fleet.CanaryNotice {
+		return
+	}
+	for _, f := range fields(n) {
+		if len(f.text) > f.most {
+			r.wrong(v, "%s %s: at most %d bytes are kept", f.name, quote(f.text), f.most)
+		}
+	}
 }
 
 // message tells what shape a message has by its keys.

@@ -166,8 +166,8 @@ func TestMoments(t *testing.T) {
 
 // The canary that drover check sends is the one that is heard.
 func TestCanary(t *testing.T) {
-	ns, err := Parse(event(CanarySource, CanaryType, CanaryDetail("c-1 \"x\"", "shop")))
-	if err != nil || len(ns) != 1 || ns[0].ID != `c-1 "x"` || ns[0].Destination != "shop" || ns[0].Kind != fleet.CanaryNotice {
+	ns, err := Parse(event(CanarySource, CanaryType, CanaryDetail("c-1", "shop \"x\"")))
+	if err != nil || len(ns) != 1 || ns[0].ID != "c-1" || ns[0].Destination != `shop "x"` || ns[0].Kind != fleet.CanaryNotice {
 		t.Errorf("%v, %v", ns, err)
 	}
 }

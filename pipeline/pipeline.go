@@ -65,6 +65,9 @@ type Wanted struct {
 	LaunchHooks     bool          // new instances are held too, until they are Ready nodes
 	Managed         bool          // managed node groups get hooks beside those of EKS
 	DrainFor        time.Duration // the controller's policy: how long a hook may hold an instance for its pods
+
+	Others []Group // Removal: groups of which nothing but a hook's own mark may say that they are the cluster's
+	Force  bool    // Removal: also while hooks hold instances
 }
 
 // Group is a group as far as its hooks are concerned.
@@ -224,8 +227,12 @@ func (w Wanted) hook(g Group, name string, have *fleet.Hook, retains bool) fleet
 	if have != nil {
 		h.Target, h.Metadata = have.Target, have.Metadata
 	}
+	h.Metadata = cmp.Or(h.Metadata, w.mark())
 	return h
 }
+
+// mark is the metadata of a hook of the cluster's. It tells whose a hook is on a group that has no instance and no tag.
+func (w Wanted) mark() string { return OwnerTag + "=" + w.Cluster }
 
 // hooks names the hooks that the group is to have. One that is there stays, whatever is asked for today: Removal takes it away.
 func (w Wanted) hooks(g Group, have Scaling) []string {
@@ -262,6 +269,18 @@ func Groups(s *fleet.Snapshot, cluster string, names []string) []Group {
 			}
 		}
 		out = append(out, one)
+	}
+	return out
+}
+
+// Others are the groups of a snapshot of which nothing says whose they are: no instance is a node here, and no tag names a cluster. One that was the
+// cluster's may be scaled to nothing.
+func Others(s *fleet.Snapshot) []Group {
+	var out []Group
+	for i := range s.Groups {
+		if g := &s.Groups[i]; clusterOf(g) == "" && !serves(s, g) && g.Scaling() != "" {
+			out = append(out, Group{Name: g.Name, Scaling: g.Scaling(), Managed: g.Managed != nil})
+		}
 	}
 	return out
 }

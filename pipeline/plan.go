@@ -224,6 +224,9 @@ func hookDiffers(have, want fleet.Hook) []Difference {
 	if have.Launching != want.Launching {
 		out = append(out, Difference{"transition", transition(have), transition(want)})
 	}
+	if have.Metadata != want.Metadata {
+		out = append(out, Difference{"metadata", orNone(have.Metadata), want.Metadata})
+	}
 	return out
 }
 
@@ -235,12 +238,14 @@ func transition(h fleet.Hook) string {
 }
 
 // Removal returns the changes that take away what is drover's, hooks first. Without all, the groups' hooks go and the rest stays for the other groups.
-// What is somebody else's by its tag is left alone, as is what somebody added.
+// What is somebody else's by its tag is left alone, as is what somebody added. While a hook holds instances it is blocked, unless it is forced.
 func Removal(w Wanted, f Found, all bool) ([]Change, []fleet.Finding) {
 	out, warnings := w.removeHooks(f)
 	if !all {
 		return out, warnings
 	}
+	marked, unknown := w.removeMarked(f)
+	out, warnings = append(out, marked...), append(warnings, unknown...)
 	rules, more := w.removeRules(f)
 	queues, lost := w.removeQueues(f)
 	return slices.Concat(out, rules, queues), slices.Concat(warnings, more, lost)
@@ -292,21 +297,52 @@ func (w Wanted) removeHooks(f Found) ([]Change, []fleet.Finding) {
 	var out []Change
 	var warnings []fleet.Finding
 	for _, g := range w.Groups {
-		scaling := f.Groups[g.Scaling]
-		for _, h := range scaling.Hooks {
-			if h.Name != TerminateHook && h.Name != LaunchHook {
-				continue
-			}
-			out = append(out, Change{Verb: DeleteHook, Group: g, Hook: h, Says: "instances of the group are held no more"})
-			held := scaling.Waiting
-			if h.Launching {
-				held = scaling.Coming
-			}
-			if len(held) > 0 {
-				warnings = append(warnings, finding(instancesWait, "group "+g.Name, "a hook holds %s now, and Auto Scaling goes on with them when it is deleted, whether their pods have left or not", strings.Join(held, ", ")).
-					next("wait until they are done, as drover status shows, or let them go"))
+		for _, h := range f.Groups[g.Scaling].ours() {
+			c, held := w.removeHook(g, h, f.Groups[g.Scaling])
+			out, warnings = append(out, c), append(warnings, held...)
+		}
+	}
+	return out, warnings
+}
+
+// removeMarked takes the hooks away that say themselves that they are the cluster's. Those that say nothing may be another cluster's.
+func (w Wanted) removeMarked(f Found) ([]Change, []fleet.Finding) {
+	var out []Change
+	var warnings []fleet.Finding
+	for _, g := range w.Others {
+		for _, h := range f.Groups[g.Scaling].ours() {
+			switch {
+			case h.Metadata == w.mark():
+				c, held := w.removeHook(g, h, f.Groups[g.Scaling])
+				out, warnings = append(out, c), append(warnings, held...)
+			case !strings.HasPrefix(h.Metadata, OwnerTag+"="):
+				warnings = append(warnings, finding(leftBehind, "group "+g.Name, "its hook %s stays: no instance of the group is a node here, and neither a tag nor the hook says of which cluster it is", h.Name).
+					next("if it was this cluster's, give the group the tag kubernetes.io/cluster/%s=owned and remove again; until then each instance that goes waits for %s", w.Cluster, lasting(h.Heartbeat)))
 			}
 		}
 	}
 	return out, warnings
+}
+
+// ours are the hooks that setup made.
+func (s Scaling) ours() []fleet.Hook {
+	return slices.DeleteFunc(slices.Clone(s.Hooks), func(h fleet.Hook) bool { return h.Name != TerminateHook && h.Name != LaunchHook })
+}
+
+// removeHook deletes a hook. Auto Scaling completes what it waits for at once, and not as the hook says: CONTINUE for an instance that goes, ABANDON
+// for one that comes.
+func (w Wanted) removeHook(g Group, h fleet.Hook, s Scaling) (Change, []fleet.Finding) {
+	c := Change{Verb: DeleteHook, Group: g, Hook: h, Says: "instances of the group are held no more"}
+	held, how := s.Waiting, "they are ended at once, with the pods that have not left, unless another hook holds them, too"
+	if h.Launching {
+		held, how = s.Coming, "they are ended at once, and not put into service: Auto Scaling abandons their launch"
+	}
+	if len(held) == 0 {
+		return c, nil
+	}
+	waits := finding(instancesWait, "group "+g.Name, "%s wait for a hook now; when %s is deleted, %s", strings.Join(held, ", "), h.Name, how)
+	if waits.Blocks = !w.Force; w.Force {
+		return c, []fleet.Finding{waits.next("nothing: --force says that it may be so")}
+	}
+	return c, []fleet.Finding{waits.next("wait until they are done, as drover status shows, or pass --force if that may be so")}
 }

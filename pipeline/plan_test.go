@@ -107,6 +107,8 @@ func TestPlanRepairs(t *testing.T) {
 			f.Groups["jobs"].Hooks[0].Heartbeat = 10 * time.Minute
 		}, "repair hook web/drover-terminate: heartbeat 5m → 10m"},
 		{"the group retains", func(_ *Wanted, f *Found) { s := f.Groups["web"]; s.Retains = true; f.Groups["web"] = s }, "repair hook web/drover-terminate: default result CONTINUE → ABANDON"},
+		{"a hook that does not say whose it is", func(_ *Wanted, f *Found) { f.Groups["web"].Hooks[0].Metadata = "" }, "repair hook web/drover-terminate: metadata none → drover.dev/cluster=prod"},
+		{"a hook's metadata stays", func(_ *Wanted, f *Found) { f.Groups["web"].Hooks[0].Metadata = "theirs" }, ""},
 		{"what a hook tells stays", func(_ *Wanted, f *Found) { f.Groups["web"].Hooks[0].Target = "arn:aws:sns:eu-west-1:111122223333:us" }, ""},
 		{"managed groups have EKS's hook", func(w *Wanted, f *Found) {
 			w.Groups[0].Managed = true
@@ -290,6 +292,68 @@ func TestRemoval(t *testing.T) {
 	}
 }
 
+// Deleting a hook ends the instances that it holds, whichever way they go.
+func TestRemovalWaitsForInstances(t *testing.T) {
+	for name, tc := range map[string]struct {
+		held func(*Scaling)
+		says string
+	}{
+		"going":  {func(s *Scaling) { s.Waiting = []string{"i-1", "i-2"} }, "i-1, i-2 wait for a hook now; when drover-terminate is deleted, they are ended at once, with the pods that have not left"},
+		"coming": {func(s *Scaling) { s.Coming = []string{"i-1"} }, "i-1 wait for a hook now; when drover-launch is deleted, they are ended at once, and not put into service"},
+	} {
+		w := wanted()
+		w.LaunchHooks = true
+		f := complete(t, w)
+		s := f.Groups["web"]
+		tc.held(&s)
+		f.Groups["web"] = s
+		for _, all := range []bool{true, false} {
+			w.Force = false
+			_, warnings := Removal(w, f, all)
+			if len(warnings) != 1 || warnings[0].Code != "instances-wait" || !warnings[0].Blocks || !strings.HasPrefix(warnings[0].Reason, tc.says) || !strings.Contains(warnings[0].Next, "--force") {
+				t.Errorf("%s: %+v", name, warnings)
+			}
+			w.Force = true
+			if changes, warnings := Removal(w, f, all); len(warnings) != 1 || warnings[0].Blocks || !strings.Contains(lines(changes), "delete hook web/drover-launch") {
+				t.Errorf("%s, forced: %+v\n%s", name, warnings, lines(changes))
+			}
+		}
+	}
+}
+
+// A group that is scaled to nothing and has no tag is the cluster's if its hook says so.
+func TestRemovalFindsWhatIsMarked(t *testing.T) {
+	s := farm()
+	s.Groups[0].Cluster = "prod"
+	s.Groups = append(s.Groups, fleet.Group{Name: "asleep"}, fleet.Group{Name: "theirs"}, fleet.Group{Name: "old"}, fleet.Group{Name: "tagged", Cluster: "green"}, fleet.Group{Name: "bare", Managed: &fleet.Managed{}})
+	w := wanted()
+	f := complete(t, w)
+	w.Others = Others(s)
+	var names []string
+	for _, g := range w.Others {
+		names = append(names, g.Name)
+	}
+	if want := []string{"asleep", "theirs", "old"}; !slices.Equal(names, want) {
+		t.Fatalf("others %v, want %v", names, want)
+	}
+	hook := fleet.Hook{Name: TerminateHook, Heartbeat: 5 * time.Minute}
+	for name, metadata := range map[string]string{"asleep": w.mark(), "theirs": "drover.dev/cluster=green", "old": "", "tagged": w.mark()} {
+		hook.Metadata = metadata
+		f.Groups[name] = Scaling{Hooks: []fleet.Hook{hook, {Name: "drover-like", Metadata: w.mark()}}}
+	}
+	changes, warnings := Removal(w, f, true)
+	got := lines(changes)
+	if strings.Count(got, "delete hook") != 3 || !strings.Contains(got, "delete hook asleep/drover-terminate") {
+		t.Errorf("removal:\n%s", got)
+	}
+	if len(warnings) != 1 || warnings[0].Blocks || warnings[0].Code != "left-behind" || warnings[0].Subject != "group old" || !strings.Contains(warnings[0].Next, "kubernetes.io/cluster/prod=owned") {
+		t.Errorf("warnings %+v", warnings)
+	}
+	if some, warnings := Removal(w, f, false); strings.Contains(lines(some), "asleep") || len(warnings) > 0 {
+		t.Errorf("removal of groups alone: %v\n%s", warnings, lines(some))
+	}
+}
+
 func TestNames(t *testing.T) {
 	long := strings.Repeat("a", 99)
 	for _, tc := range []struct{ cluster, queue string }{
@@ -335,7 +399,10 @@ func TestPolicyKeepsOthersStatements(t *testing.T) {
 	if err != nil || len(d.Statement) != 2 {
 		t.Fatal(d, err)
 	}
-	for _, part := range []string{"arn:aws:events:eu-west-1:111122223333:rule/drover-prod-health", `"aws:SourceAccount":["111122223333"]`, "arn:aws:sns:eu-west-1:111122223333:*"} {
+	if strings.Contains(d.String(), "aws:SourceAccount") {
+		t.Errorf("SNS is not known to send the account to SQS: %s", d)
+	}
+	for _, part := range []string{"arn:aws:events:eu-west-1:111122223333:rule/drover-prod-health", "arn:aws:sns:eu-west-1:111122223333:*"} {
 		if !strings.Contains(d.String(), part) {
 			t.Errorf("policy lacks %s: %s", part, d)
 		}
@@ -348,7 +415,7 @@ func TestRights(t *testing.T) {
 	f.Groups["web"] = Scaling{Owned: true}
 	actions := map[Scope][]string{
 		OnAll: {"ec2:DescribeInstances"}, OnGroups: {"autoscaling:SetDesiredCapacity", "autoscaling:CompleteLifecycleAction"}, OnTargets: {"elasticloadbalancing:DeregisterTargets"},
-		OnQueue: {"sqs:ReceiveMessage"}, OnDead: {"sqs:SendMessage"}, OnCluster: {"eks:DescribeNodegroup"},
+		OnQueue: {"sqs:ReceiveMessage"}, OnDead: {"sqs:SendMessage"}, OnCluster: {"eks:DescribeNodegroup"}, OnPublic: {"ssm:GetParameter"},
 	}
 	got, err := w.Rights(f, actions, "autoscaling:ResourceTag/kubernetes.io/cluster/prod", "owned")
 	if err != nil {
@@ -368,13 +435,49 @@ DroverOtherGroups[autoscaling:CompleteLifecycleAction autoscaling:SetDesiredCapa
 DroverTargets[elasticloadbalancing:DeregisterTargets][arn:aws:elasticloadbalancing:eu-west-1:111122223333:targetgroup/*]map[]
 DroverQueue[sqs:ReceiveMessage][arn:aws:sqs:eu-west-1:111122223333:drover-prod]map[]
 DroverDeadLetters[sqs:SendMessage][arn:aws:sqs:eu-west-1:111122223333:drover-prod-dead]map[]
-DroverCluster[eks:DescribeNodegroup][arn:aws:eks:eu-west-1:111122223333:cluster/prod arn:aws:eks:eu-west-1:111122223333:nodegroup/prod/*/*]map[]`
+DroverCluster[eks:DescribeNodegroup][arn:aws:eks:eu-west-1:111122223333:cluster/prod arn:aws:eks:eu-west-1:111122223333:nodegroup/prod/*/*]map[]
+DroverPublicParameters[ssm:GetParameter][arn:aws:ssm:eu-west-1::parameter/aws/service/*]map[]`
 	if strings.Join(lines, "\n") != want {
 		t.Errorf("rights:\n%s", strings.Join(lines, "\n"))
 	}
 	actions["somewhere"] = []string{"s3:GetObject"}
 	if _, err := w.Rights(f, actions, "k", "v"); err == nil || !strings.Contains(err.Error(), "s3:GetObject") {
 		t.Errorf("a scope nobody knows: %v", err)
+	}
+}
+
+// IAM takes so many characters and no more, however many groups lack the tag.
+func TestRightsFitIntoAPolicy(t *testing.T) {
+	w := wanted()
+	grant := map[Scope][]string{OnGroups: {"autoscaling:SetDesiredCapacity", "autoscaling:CompleteLifecycleAction"}}
+	named := func(n int, name string) (string, error) {
+		w.Groups = nil
+		for i := range n {
+			g := fmt.Sprintf(name, i)
+			w.Groups = append(w.Groups, Group{Name: g, Scaling: g})
+		}
+		return w.Rights(bare(), grant, "autoscaling:ResourceTag/kubernetes.io/cluster/prod", "owned")
+	}
+	got, err := named(20, "prod-workers-%03d")
+	if err != nil || strings.Count(got, "autoScalingGroupName/prod-workers-0") != 20 {
+		t.Errorf("%v, groups few enough to be named: %s", err, got)
+	}
+	got, err = named(100, "prod-workers-%03d")
+	if err != nil || !strings.Contains(got, `autoScalingGroupName/prod-workers-*"`) || strings.Contains(got, "prod-workers-0") || strings.Contains(got, `autoScalingGroupName/prod-*"`) {
+		t.Errorf("%v, groups that begin alike: %s", err, got)
+	}
+	if _, err = named(100, "%03d-of-a-name-that-is-long-and-begins-like-no-other-one"); err == nil || !strings.Contains(err.Error(), "names 100 groups without the tag: tag them kubernetes.io/cluster/prod=owned") {
+		t.Errorf("names that nothing shortens: %v", err)
+	}
+}
+
+func TestShorten(t *testing.T) {
+	var many []string
+	for i := range 15 {
+		many = append(many, fmt.Sprintf("prod-a-%d", i), fmt.Sprintf("prod-b-%d", i))
+	}
+	if got := strings.Join(shorten(append(many, "solo")), " "); strings.Count(got, " ") != 16 || !strings.Contains(got, "prod-a-* prod-b-0") || !strings.HasSuffix(got, " solo") {
+		t.Errorf("of two kinds and one alone, no more is shortened than must be: %s", got)
 	}
 }
 

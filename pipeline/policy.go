@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Names of drover's statements in the queue's policy. Others' statements stay.
@@ -35,9 +36,10 @@ func (w Wanted) statements() []statement {
 			Resource: []string{w.QueueARN(w.QueueName())}, Condition: map[string]map[string][]string{operator: {key: values}},
 		}
 	}
-	topics := let(topicsStatement, "sns.amazonaws.com", "ArnLike", "aws:SourceArn", w.arn("sns", "*"))
-	topics.Condition["StringEquals"] = map[string][]string{"aws:SourceAccount": {w.Account}}
-	return []statement{let(eventsStatement, "events.amazonaws.com", "ArnEquals", "aws:SourceArn", rules...), topics}
+	return []statement{
+		let(eventsStatement, "events.amazonaws.com", "ArnEquals", "aws:SourceArn", rules...),
+		let(topicsStatement, "sns.amazonaws.com", "ArnLike", "aws:SourceArn", w.arn("sns", "*")), // the ARN names the account
+	}
 }
 
 // document is a policy of which drover reads no more than it must: others' statements go back as they came.
@@ -132,11 +134,19 @@ const (
 	OnQueue   Scope = "queue"
 	OnDead    Scope = "dead-letters"
 	OnCluster Scope = "cluster"
+	OnPublic  Scope = "public" // parameters that AWS publishes
+)
+
+const (
+	// namesAtMost is how many groups a policy names one by one.
+	namesAtMost = 20
+	// policyAtMost is what IAM takes for a managed policy, in characters that are no white space.
+	policyAtMost = 6144
 )
 
 // Rights is the IAM policy that grants these actions, least privilege: what changes anything is limited to the cluster's own groups and queues. Its
-// groups are those with the tag of condition, those of tomorrow included, and by name those that lack it today. A scope that it does not know is
-// an error: it would be granted on nothing, or on everything.
+// groups are those with the tag of condition, those of tomorrow included, and by name those that lack it today; where they are many, by what their
+// names begin with. A scope that it does not know is an error: it would be granted on nothing, or on everything. So is a policy longer than IAM takes.
 func (w Wanted) Rights(f Found, actions map[Scope][]string, conditionKey, conditionValue string) (string, error) {
 	known := map[Scope]bool{}
 	d := struct {
@@ -154,11 +164,17 @@ func (w Wanted) Rights(f Found, actions map[Scope][]string, conditionKey, condit
 	if n := len(d.Statement); n > 0 && d.Statement[n-1].Sid == "DroverOwnGroups" {
 		d.Statement[n-1].Condition = map[string]map[string][]string{"StringEquals": {conditionKey: {conditionValue}}}
 	}
-	add("DroverOtherGroups", OnGroups, w.untagged(f)...)
+	others := w.untagged(f)
+	var resources []string
+	for _, name := range shorten(others) {
+		resources = append(resources, w.groupARN(name))
+	}
+	add("DroverOtherGroups", OnGroups, resources...)
 	add("DroverTargets", OnTargets, w.arn("elasticloadbalancing", "targetgroup/*"))
 	add("DroverQueue", OnQueue, w.QueueARN(w.QueueName()))
 	add("DroverDeadLetters", OnDead, w.QueueARN(w.DeadName()))
 	add("DroverCluster", OnCluster, w.arn("eks", "cluster/"+w.Cluster), w.arn("eks", "nodegroup/"+w.Cluster+"/*/*"))
+	add("DroverPublicParameters", OnPublic, fmt.Sprintf("arn:%s:ssm:%s::parameter/aws/service/*", partition(w.Region), w.Region))
 	for on := range actions {
 		if !known[on] {
 			return "", fmt.Errorf("IAM policy: no resource is known for actions on %q: %v", on, actions[on])
@@ -168,6 +184,10 @@ func (w Wanted) Rights(f Found, actions map[Scope][]string, conditionKey, condit
 	if err != nil {
 		return "", fmt.Errorf("IAM policy: %w", err)
 	}
+	if size := len(text(d)); size > policyAtMost {
+		_, tag, _ := strings.Cut(conditionKey, "/")
+		return "", fmt.Errorf("IAM policy: it has %d characters and IAM takes %d, because it names %d groups without the tag: tag them %s=%s", size, policyAtMost, len(others), tag, conditionValue)
+	}
 	return string(b) + "\n", nil
 }
 
@@ -175,12 +195,46 @@ func (w Wanted) groupARN(name string) string {
 	return w.arn("autoscaling", "autoScalingGroup:*:autoScalingGroupName/"+name)
 }
 
+// untagged names the groups that lack the tag.
 func (w Wanted) untagged(f Found) []string {
 	var out []string
 	for _, g := range w.Groups {
 		if !f.Groups[g.Scaling].Owned {
-			out = append(out, w.groupARN(g.Scaling))
+			out = append(out, g.Scaling)
 		}
 	}
 	return out
+}
+
+// shorten replaces names that begin alike by that beginning and an asterisk until they are few, the longest beginnings first. A beginning ends with a
+// whole word, so that it covers as little else as may be.
+func shorten(names []string) []string {
+	if len(names) <= namesAtMost {
+		return names
+	}
+	out := slices.Sorted(slices.Values(names))
+	for len(out) > namesAtMost {
+		longest := ""
+		for i := 1; i < len(out); i++ {
+			if b := beginning(out[i-1], out[i]); len(b) > len(longest) {
+				longest = b
+			}
+		}
+		if longest == "" {
+			return out
+		}
+		out = slices.DeleteFunc(out, func(name string) bool { return strings.HasPrefix(name, longest) })
+		out = append(out, longest+"*")
+		slices.Sort(out)
+	}
+	return out
+}
+
+// beginning is what two names have in common, up to the end of a word.
+func beginning(a, b string) string {
+	n := 0
+	for n < min(len(a), len(b)) && a[n] == b[n] && a[n] != '*' {
+		n++
+	}
+	return a[:strings.LastIndexAny(a[:n], "-_./")+1]
 }

@@ -19,6 +19,7 @@ import (
 type counting struct {
 	*memory.CloudHand
 	kube, aws int
+	files     int // writes of Departure objects
 	last      map[fleet.Verb]time.Time
 	now       func() time.Time
 }
@@ -38,6 +39,15 @@ func (h countingCluster) Act(ctx context.Context, a fleet.Action) error {
 	h.c.kube++
 	h.c.last[a.Verb] = h.c.now()
 	return h.Cluster.Act(ctx, a)
+}
+
+// File counts what is written; reading what is on file costs nothing, an informer has it.
+func (h countingCluster) File(ctx context.Context, instance string, change func(fleet.Case) (fleet.Case, bool)) error {
+	return h.Cluster.File(ctx, instance, func(have fleet.Case) (fleet.Case, bool) {
+		want, differs := change(have)
+		h.c.files += on(differs)
+		return want, differs
+	})
 }
 
 func (h countingCluster) Confirm(ctx context.Context, a fleet.Action) error {
@@ -126,11 +136,12 @@ func (u *burst) notice(how string) {
 	if how == "hook" {
 		u.must(u.w.Cloud.PutLifecycleHook(cloud.Hook{Group: "spot", Name: "drover-terminate", Transition: cloud.HookTerminating, Heartbeat: 5 * time.Minute}))
 	}
+	hand := countingCluster{u.w.Cluster, u.hands}
 	e := &engine.Engine{
-		Cloud: u.hands, Cluster: countingCluster{u.w.Cluster, u.hands}, AllGroups: true, AtOnce: 1, Note: func(engine.Note) {}, Now: u.w.Now, CloudEvery: watchEvery,
+		Cloud: u.hands, Cluster: hand, AllGroups: true, AtOnce: 1, Note: func(engine.Note) {}, Now: u.w.Now, CloudEvery: watchEvery,
 	}
 	c := &engine.Controller{
-		Engine: e, Queue: u.w.Queue(s.mail.url, s.mail.dead), Docket: u.w.Cluster, Census: u.hands, Policy: fleet.UsualPolicy, Parse: notice.Parse, ClusterName: memory.ClusterName,
+		Engine: e, Queue: u.w.Queue(s.mail.url, s.mail.dead), Docket: hand, Census: u.hands, Policy: fleet.UsualPolicy, Parse: notice.Parse, ClusterName: memory.ClusterName,
 	}
 	u.watch, u.how = c.Begin(), how
 	_, err := u.watch.Tick(context.Background()) // it has been there for long
@@ -204,6 +215,7 @@ func (u *burst) report() {
 	m.ReportMetric(u.hands.last[fleet.Shut].Sub(u.began).Seconds(), "s-last-taint")
 	m.ReportMetric(last.Sub(u.began).Seconds(), "s-all-drained")
 	m.ReportMetric(float64(u.hands.kube)/n, "kube-calls/node")
+	m.ReportMetric(float64(u.hands.files)/n, "docket-writes/node")
 	m.ReportMetric(float64(u.hands.aws)/n, "aws-calls/node")
 	m.ReportMetric(float64(len(u.empty)), "empty-in-120s")
 	lost := 0

@@ -191,7 +191,7 @@ func (s *Stage) taleOfCases() []string {
 		c := &v.cases[i]
 		parts := []string{cmp.Or(c.Marks.End, "open")}
 		parts = append(parts, s.fates(c.Instance, v)...)
-		if c.Marks.Rotation != "" {
+		if !c.Marks.Replaced.IsZero() {
 			parts = append(parts, "replaced first")
 		}
 		for _, k := range slices.Sorted(maps.Keys(s.watch.duty.answered)) {

@@ -76,7 +76,7 @@ var Safety = []sentence{
 	{Name: "came", Says: "A new instance goes into service only as a Ready node.", of: notices, action: notReady},
 	{Name: "off", Says: "A node is declared out of service only when its machine is off.", of: notices, action: stillOn},
 	{Name: "retained", Says: "Of instances that AWS takes, drover ends only those that were kept for it, and only empty.", of: notices, action: endsOther},
-	{Name: "into-hook", Says: "A node that has time to be replaced is ended only where drover's hook holds it, and not for what only might come unless that is wanted.", of: notices, action: unheld},
+	{Name: "into-hook", Says: "A node that leaves time is ended only where drover's hook holds it, and only when its replacement is wanted.", of: notices, action: unheld},
 	{Name: "on-file", Says: "A message is deleted only when what it says is on file.", of: notices, mail: notFiled},
 	{Name: "kept", Says: "What is not understood is set aside, and nothing else is.", of: notices, finally: notKept},
 	{Name: "stays", Says: "A node that stays after all is exactly as it was.", of: notices, finally: changedNode},

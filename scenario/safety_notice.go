@@ -23,7 +23,13 @@ func unnoticed(d *deed) string {
 	if d.a.Verb == fleet.Complete || d.a.Verb == fleet.Heartbeat {
 		return "" // strangeHook, letGo and notReady are about these
 	}
-	if id := d.subject(); id != "" && !d.isDoomed(d.before, id) && d.effect() {
+	id := d.subject()
+	if d.a.Verb == fleet.Untaint || d.a.Verb == fleet.Include || d.a.Verb == fleet.Register {
+		if c := d.before.s.Case(id); c != nil && c.Open() {
+			return "" // what was done to it is taken back
+		}
+	}
+	if id != "" && !d.isDoomed(d.before, id) && d.effect() {
 		return fmt.Sprintf("%s, of which AWS gave no notice", d.a)
 	}
 	return ""
@@ -219,7 +225,7 @@ func endsOther(d *deed) string {
 	return ""
 }
 
-// unheld finds an instance that drover had its group replace although no hook of drover's holds it then, or nobody wants that.
+// unheld finds an instance that drover had its group replace although no hook of its own holds it then, or nobody wants that.
 func unheld(d *deed) string {
 	if d.a.Verb != fleet.Replace || !d.ok() || !d.effect() {
 		return ""

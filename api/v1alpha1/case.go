@@ -22,11 +22,15 @@ const (
 	whyBytes    = 1024 // of the departure
 	textBytes   = 256  // of a signal, of an entry, of how it ended
 	sourceBytes = 64
+
+	idBytes   = 512 // of a signal
+	nameBytes = 256
+	wordBytes = 64
 )
 
 // FromCase is the object that holds a case. What happened is kept to the microsecond, because one notice is told from the next by when it was sent;
 // deadlines to the second; words up to a length. When there are too many signals those that ended longest ago go; of the log, the oldest entries.
-// Signals that hold are never left out: too many are an error.
+// Signals that hold are never left out: too many are an error, as is a name that is too long, which shortened would be another's.
 func FromCase(c fleet.Case) (*Departure, error) {
 	d := &Departure{
 		TypeMeta:   metav1.TypeMeta{APIVersion: GroupVersion.String(), Kind: "Departure"},
@@ -41,6 +45,10 @@ func FromCase(c fleet.Case) (*Departure, error) {
 		if s.Instance != c.Instance {
 			return nil, fmt.Errorf("departure %s: signal %q is about %q", c.Instance, s.ID, s.Instance)
 		}
+		if len(s.ID) > idBytes || len(s.Group) > nameBytes || len(s.Hook) > nameBytes {
+			return nil, fmt.Errorf("departure %s: signal %q of group %q and hook %q: at most %d bytes of its id and %d of each name can be on file",
+				c.Instance, clip(s.ID, wordBytes), clip(s.Group, wordBytes), clip(s.Hook, wordBytes), idBytes, nameBytes)
+		}
 		d.Spec.Signals = append(d.Spec.Signals, signalOf(s))
 	}
 	if err := d.dropSignals(); err != nil {
@@ -54,9 +62,9 @@ func FromCase(c fleet.Case) (*Departure, error) {
 
 func signalOf(s fleet.Signal) Signal {
 	return Signal{
-		ID: s.ID, Kind: string(s.Kind), Source: string(s.Source), At: precisely(s.At), Heard: precisely(s.Heard), Ended: precisely(s.Ended), Why: clip(s.Why, textBytes),
-		Group: s.Group, Hook: s.Hook, Token: s.Token, Origin: s.Origin, Destination: s.Destination, Effect: s.Effect, Deadline: moment(s.Deadline),
-		Over: s.Over, Account: s.Account, Region: s.Region,
+		ID: s.ID, Kind: clip(string(s.Kind), wordBytes), Source: clip(string(s.Source), sourceBytes), At: precisely(s.At), Heard: precisely(s.Heard), Ended: precisely(s.Ended),
+		Why: clip(s.Why, textBytes), Group: s.Group, Hook: s.Hook, Token: clip(s.Token, nameBytes), Origin: clip(s.Origin, wordBytes), Destination: clip(s.Destination, wordBytes),
+		Effect: clip(s.Effect, wordBytes), Deadline: moment(s.Deadline), Over: s.Over, Account: clip(s.Account, wordBytes), Region: clip(s.Region, wordBytes),
 	}
 }
 

@@ -4,11 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
 
 	"drover.dev/fleet"
 )
@@ -114,7 +119,8 @@ func TestACaseIsBounded(t *testing.T) {
 
 	c.Signals = signals(MaxSignals)
 	for i := range c.Signals {
-		c.Signals[i].Token = strings.Repeat("t", 900)
+		s, name := &c.Signals[i], strings.Repeat("n", nameBytes)
+		s.Group, s.Hook, s.Token = name, name, name
 	}
 	if _, err := FromCase(c); err == nil || !strings.Contains(err.Error(), "departure i-1: its 32 signals take ") {
 		t.Errorf("too large: %v", err)
@@ -167,6 +173,55 @@ func TestMarksAreOfTheirRound(t *testing.T) {
 		}
 		if got := next.Status.Marks.Continues(have); got != change.want {
 			t.Errorf("%s: continues %v", change.what, got)
+		}
+	}
+}
+
+// Whatever a notice says, the API server takes the object: words are shortened, and what may not be is refused here, with the reason.
+func TestSignalsFitTheDefinition(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/crds/drover.dev_departures.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var crd apiextensionsv1.CustomResourceDefinition
+	if err := yaml.Unmarshal(text, &crd); err != nil {
+		t.Fatal(err)
+	}
+	takes := crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"].Properties["signals"].Items.Schema.Properties
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	long := strings.Repeat("é", 2000)
+	c := fleet.Case{Departure: fleet.Departure{Instance: "i-0123456789abcdef0"}, Opened: at, Signals: []fleet.Signal{{Heard: at, Notice: fleet.Notice{
+		Instance: "i-0123456789abcdef0", At: at, ID: long[:idBytes], Group: long[:nameBytes], Hook: long[:nameBytes],
+		Kind: fleet.NoticeKind(long), Source: fleet.Source(long), Why: long, Token: long, Origin: long, Destination: long, Effect: long, Account: long, Region: long}}}}
+	d, err := FromCase(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&d.Spec.Signals[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for name, v := range content {
+		text, is := v.(string)
+		most := takes[name].MaxLength
+		if !is || takes[name].Format != "" {
+			continue
+		}
+		if checked++; most == nil || len(text) > int(*most) || len(text) < int(*most)-4 {
+			t.Errorf("%s: %d bytes, the definition takes %v", name, len(text), most)
+		}
+	}
+	if checked != 12 {
+		t.Errorf("%d texts looked at, want 12", checked)
+	}
+	for name, spoil := range map[string]func(*fleet.Notice){
+		"id": func(n *fleet.Notice) { n.ID += "x" }, "group": func(n *fleet.Notice) { n.Group += "x" }, "hook": func(n *fleet.Notice) { n.Hook += "x" },
+	} {
+		one := c.Clone()
+		spoil(&one.Signals[0].Notice)
+		if _, err := FromCase(one); err == nil || !strings.Contains(err.Error(), "can be on file") {
+			t.Errorf("%s too long: %v", name, err)
 		}
 	}
 }

@@ -102,7 +102,7 @@ func (a *app) control(ctx context.Context, r *controlling) error {
 		return err
 	}
 	m := newMeter(metrics.New(version))
-	site, queue, err := a.conn.controllerSite(ctx, r.queue, m)
+	site, queue, err := a.conn.controllerSite(ctx, r, m)
 	if err != nil {
 		return err
 	}
@@ -266,21 +266,21 @@ func orNothing(s string) string {
 }
 
 // controllerSite connects for a process that lives long and acts on many nodes at once.
-func (c *connection) controllerSite(ctx context.Context, queue string, m *meter) (*site, *aws.Queue, error) {
+func (c *connection) controllerSite(ctx context.Context, r *controlling, m *meter) (*site, *aws.Queue, error) {
 	cfg, err := c.configAWS(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	m.countCalls(&cfg)
 	cloud := aws.New(cfg)
-	cloud.Notices = true
+	cloud.Notices, cloud.Cluster = true, r.clusterName
 	account, region, err := cloud.Account(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	var q *aws.Queue
-	if queue != "" {
-		if q, err = aws.OpenQueue(ctx, cfg, queue); err != nil {
+	if r.queue != "" {
+		if q, err = aws.OpenQueue(ctx, cfg, r.queue); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -56,6 +56,7 @@ type setup struct {
 	launch    bool
 	managed   bool
 	remove    bool
+	force     bool
 	policy    bool
 	yes       bool
 }
@@ -74,7 +75,8 @@ A hook that nobody answers lets its instance go on after the heartbeat, so a gro
 that retain abandoned instances get a hook that abandons.
 
 Managed node groups have a hook of EKS's own, which gives pods about 15 minutes; --managed adds drover's beside it. --remove takes everything away
-again, hooks first; with groups, only their hooks. --policy prints the IAM policy that the controller needs, and does nothing.`,
+again, hooks first; with groups, only their hooks. Deleting a hook ends the instances that it holds, with their pods, so that while there are any it
+is blocked unless --force is given. --policy prints the IAM policy that the controller needs, and does nothing.`,
 		Example:           "  drover setup\n  drover setup web api --launch-hooks\n  drover setup --policy > drover.json\n  drover setup --remove",
 		ValidArgsFunction: a.completeGroups,
 		RunE:              func(c *cobra.Command, args []string) error { return a.setup(c.Context(), args, &o) },
@@ -84,6 +86,7 @@ again, hooks first; with groups, only their hooks. --policy prints the IAM polic
 	c.Flags().BoolVar(&o.launch, "launch-hooks", false, "hold new instances, too, until they are Ready nodes")
 	c.Flags().BoolVar(&o.managed, "managed", false, "give managed node groups a hook beside the one of EKS")
 	c.Flags().BoolVar(&o.remove, "remove", false, "take it away again")
+	c.Flags().BoolVar(&o.force, "force", false, "with --remove: also while hooks hold instances, which ends them at once")
 	c.Flags().BoolVar(&o.policy, "policy", false, "print the IAM policy that the controller needs, and nothing else")
 	c.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask")
 	c.MarkFlagsMutuallyExclusive("remove", "policy")
@@ -96,6 +99,9 @@ func (o *setup) valid() error {
 	if err := pipeline.CheckHeartbeat(o.heartbeat); err != nil {
 		return usagef("--%v", err)
 	}
+	if o.force && !o.remove {
+		return usagef("--force goes with --remove")
+	}
 	return o.check()
 }
 
@@ -107,7 +113,10 @@ func (a *app) setup(ctx context.Context, groups []string, o *setup) error {
 	if err != nil {
 		return err
 	}
-	g.wanted.Heartbeat, g.wanted.LaunchHooks, g.wanted.Managed = o.heartbeat, o.launch, o.managed
+	g.wanted.Heartbeat, g.wanted.LaunchHooks, g.wanted.Managed, g.wanted.Force = o.heartbeat, o.launch, o.managed, o.force
+	if o.remove && len(groups) == 0 {
+		g.wanted.Others = pipeline.Others(&g.fleet)
+	}
 	if g.found, err = g.site.cloud.Pipeline(ctx, g.wanted); err != nil {
 		return err
 	}

@@ -106,6 +106,28 @@ func TestSetupAsksFirst(t *testing.T) {
 	}
 }
 
+// Deleting a hook ends the instances that it holds: a person has to say that it may.
+func TestSetupRemovesNoHookThatHolds(t *testing.T) {
+	g := yard()
+	p := &plant{found: g.found}
+	if _, err := said(t, p, g, &setup{yes: true}); err != nil {
+		t.Fatal(err)
+	}
+	s := p.found.Groups["web"]
+	s.Waiting = []string{"i-1"}
+	p.found.Groups["web"] = s
+	laid := len(p.laid)
+	var coded *exit
+	text, err := said(t, p, g, &setup{yes: true, remove: true})
+	if !errors.As(err, &coded) || coded.code != exitBlocked || len(p.laid) > laid || !strings.Contains(text, "i-1 wait for a hook now") || !strings.Contains(text, "--force") {
+		t.Errorf("%v, laid %v\n%s", err, p.laid[laid:], text)
+	}
+	g.wanted.Force = true
+	if text, err := said(t, p, g, &setup{yes: true, remove: true, force: true}); err != nil || len(p.found.Groups["web"].Hooks) > 0 || !strings.Contains(text, "i-1 wait for a hook now") {
+		t.Errorf("forced: %v\n%s", err, text)
+	}
+}
+
 func TestSetupGoesOnWhereItFailed(t *testing.T) {
 	whole := &plant{found: yard().found}
 	if _, err := said(t, whole, yard(), &setup{yes: true}); err != nil {
@@ -301,6 +323,7 @@ func TestSetupUsage(t *testing.T) {
 		"setup --heartbeat 5s":             "--heartbeat 5s: Auto Scaling takes whole seconds",
 		"setup --queue notices.fifo":       "--queue",
 		"setup --drain-for -1s":            "--drain-for",
+		"setup --force":                    "--force goes with --remove",
 		"setup --remove --policy":          "if any flags in the group [remove policy]",
 		"check --within 1h":                "--within 1h0m0s",
 		"check --queue https://sqs/1/name": "--queue",

@@ -140,8 +140,6 @@ func (h *CloudHand) member(a fleet.Action) (*fleet.Instance, *cloud.Group, error
 	return in, g, carries(g, a.Run)
 }
 
-// terminate closes exactly this instance and takes it off the desired capacity, which does not count one in standby or one that was retained. Asking
-// twice must not decrement twice, so an instance that is already leaving, or gone, is left alone.
 // replace ends an instance that a hook will hold, and refuses without the hook.
 func (h *CloudHand) replace(a fleet.Action) error {
 	hooks, err := h.hooks(a.Group)
@@ -154,6 +152,8 @@ func (h *CloudHand) replace(a fleet.Action) error {
 	return h.terminate(a)
 }
 
+// terminate closes exactly this instance and takes it off the desired capacity, which does not count one in standby or one that was retained. Asking
+// twice must not decrement twice, so an instance that is already leaving, or gone, is left alone.
 func (h *CloudHand) terminate(a fleet.Action) error {
 	in, g, err := h.member(a)
 	retained := in != nil && in.Lifecycle == fleet.Retained

@@ -41,9 +41,7 @@ func (h *CloudHand) Groups(_ context.Context, names []string) ([]fleet.Group, er
 	if err != nil {
 		return nil, doing("describe Auto Scaling groups", err)
 	}
-	if err := h.learn(all); err != nil {
-		return nil, err
-	}
+	h.learn(all)
 	targets, err := h.targetGroups("instance")
 	if err != nil {
 		return nil, err
@@ -95,7 +93,7 @@ func (h *CloudHand) group(f *found, targets []targetGroup) (fleet.Group, error) 
 	if g.Mark, err = mark(raw); err != nil {
 		trouble(&g, err.Error())
 	}
-	for _, m := range raw.Members {
+	for _, m := range listed(raw) {
 		g.Instances = append(g.Instances, h.instance(m))
 	}
 	fleet.SortInstances(g.Instances)
@@ -147,29 +145,26 @@ func (h *CloudHand) instance(m cloud.Member) fleet.Instance {
 	return in
 }
 
-// learn asks EC2 for the launch times of instances not seen before. One that EC2 does not know is left out of the answer.
-func (h *CloudHand) learn(groups []found) error {
+// listed are the members of a group, and those of its warm pool that a hook holds: before it lets them go they may have pods.
+func listed(g *cloud.Group) []cloud.Member {
+	held := slices.DeleteFunc(slices.Clone(g.Pool), func(m cloud.Member) bool { return m.State != fleet.WarmedWait })
+	return append(slices.Clone(g.Members), held...)
+}
+
+// learn asks EC2 for the launch times of instances not seen before. One that EC2 does not know has none.
+func (h *CloudHand) learn(groups []found) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var unknown []string
 	for _, g := range groups {
-		for _, m := range g.raw.Members {
-			if _, ok := h.launched[m.InstanceID]; !ok {
-				unknown = append(unknown, m.InstanceID)
+		for _, m := range listed(&g.raw) {
+			if _, ok := h.launched[m.InstanceID]; ok {
+				continue
+			}
+			if in, ok := h.w.Cloud.Instance(m.InstanceID); ok {
+				h.launched[m.InstanceID] = in.LaunchTime
 			}
 		}
 	}
-	if len(unknown) == 0 {
-		return nil
-	}
-	found, err := h.w.Cloud.DescribeInstances(nil, []cloud.Filter{{Name: "instance-id", Values: unknown}})
-	if err != nil {
-		return doing("describe instances", err)
-	}
-	for _, in := range found {
-		h.launched[in.ID] = in.LaunchTime
-	}
-	return nil
 }
 
 // wants lists what a group launches from. An override with a type is limited to it.
