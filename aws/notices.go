@@ -71,6 +71,7 @@ func (c *Cloud) observeNotices(ctx context.Context, groups []fleet.Group) error 
 		g.Hooks = slices.Clone(c.hooks[g.Scaling()].hooks)
 		for j := range g.Instances {
 			in := &g.Instances[j]
+			g.Blind = c.schedule.at.IsZero()
 			in.Reclaimed, in.Scheduled = c.spot.told[in.ID], slices.Clone(c.schedule.told[in.ID])
 		}
 	}

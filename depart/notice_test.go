@@ -32,6 +32,12 @@ var (
 	hooked   = spotted(fleet.TerminateHook, "terminate-hook/drover-terminate", 0)
 	reclaims = spotted(fleet.SpotInterruption, "spot", 2*time.Minute)
 	advised  = spotted(fleet.Rebalance, "rebalance", 0)
+
+	sweptDate = func() fleet.Notice {
+		n := spotted(fleet.ScheduledChange, "scheduled/e-1", time.Hour)
+		n.Source = fleet.FromSweep
+		return n
+	}()
 )
 
 func TestAllSignalsOfAnInstanceAreOneCase(t *testing.T) {
@@ -205,9 +211,11 @@ func TestTheSweepTakesBackWhatNoLongerHolds(t *testing.T) {
 			s.Groups[0].Instances = nil
 			s.Machines = []fleet.Machine{{ID: "i-old", State: "shutting-down"}}
 		}, false},
-		"spared":                {reclaims, 13 * time.Minute, nil, true},
-		"a node that came back": {spotted(fleet.StateChange, "state", 0), 2 * time.Minute, func(s *fleet.Snapshot) { s.Nodes[0].Ready = true }, true},
-		"a node that did not":   {spotted(fleet.StateChange, "state", 0), 2 * time.Minute, nil, false},
+		"EC2 announces it no more":        {sweptDate, 2 * time.Minute, nil, true},
+		"what EC2 announces is not known": {sweptDate, 2 * time.Minute, func(s *fleet.Snapshot) { s.Groups[0].Blind = true }, false},
+		"spared":                          {reclaims, 13 * time.Minute, nil, true},
+		"a node that came back":           {spotted(fleet.StateChange, "state", 0), 2 * time.Minute, func(s *fleet.Snapshot) { s.Nodes[0].Ready = true }, true},
+		"a node that did not":             {spotted(fleet.StateChange, "state", 0), 2 * time.Minute, nil, false},
 	} {
 		s := three()
 		s.Cases = []fleet.Case{hear(t, &s, fleet.Case{}, tc.notice)}

@@ -137,7 +137,7 @@ func (w *sweep) stale(c *fleet.Case, k *fleet.Signal) string {
 			return "its group has it " + in.Lifecycle + " again"
 		}
 	case fleet.ScheduledChange:
-		if k.Source == fleet.FromSweep && in != nil && heard >= settling && !slices.ContainsFunc(in.Scheduled, func(e fleet.Scheduled) bool { return "scheduled/"+e.ID == k.ID }) {
+		if k.Source == fleet.FromSweep && in != nil && !g.Blind && heard >= settling && !slices.ContainsFunc(in.Scheduled, func(e fleet.Scheduled) bool { return "scheduled/"+e.ID == k.ID }) {
 			return "EC2 no longer announces it"
 		}
 		if serves && past(k.Deadline, w.s.Now) {

@@ -25,6 +25,8 @@ type Group struct {
 	Managed           *Managed      // what EKS says of it; nil for a self-managed group
 	Trouble           string        // why the rest could not be read; such a group is listed and nothing else
 
+	Blind bool // what EC2 announces about its instances has not been read yet: that none is shown says nothing
+
 	Cluster string // of its tag kubernetes.io/cluster/NAME; "" when it has none
 	Hooks   []Hook
 	Retains bool // an instance whose hook is abandoned or runs out is kept, outside of the group's desired capacity, until it is ended by id
