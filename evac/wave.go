@@ -429,9 +429,10 @@ func (w *wave) replace(g *goer) {
 // replaceFor is how long a replacement that was decided may be asked for; then it is decided anew.
 const replaceFor = 5 * time.Minute
 
-// awaits says what new node of its group one that has time waits for before its pods move; "" when for none.
+// awaits says what new node of its group a node that is replaced first waits for before its pods move; "" when for none. Whoever else has AWS end a node
+// that works, its pods leave as soon as there is room for them anywhere.
 func (w *wave) awaits(g *goer) string {
-	if g.group == nil || g.in == nil || !g.in.Leaving() || w.s.Now.Sub(g.c.Since()) > 3*unplaced || w.short(g) {
+	if g.c.Marks.Replaced.IsZero() || g.group == nil || g.in == nil || !g.in.Leaving() || w.s.Now.Sub(g.c.Since()) > 3*unplaced || w.short(g) {
 		return ""
 	}
 	if missing := g.group.Desired - counted(g.group); missing > 0 {

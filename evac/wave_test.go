@@ -110,7 +110,6 @@ func TestBudgetsHoldWhileThereIsTime(t *testing.T) {
 	for n := range 4 {
 		noticed(&s, n, fleet.TerminateHook, time.Hour)
 	}
-	s.Groups[0].Desired = 2 // scale-in: nobody is to come in their place
 	waves(&s, fleet.UsualPolicy)
 	http := 0
 	for _, a := range of(waves(&s, fleet.UsualPolicy), fleet.Evict) {
