@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,13 +72,15 @@ func TestDangerAWordThatFailedIsSaidAgain(t *testing.T) {
 		defer stop()
 		p := fleet.ExitProgress{Departure: fleet.Departure{Instance: "i-1", Node: "n"}, Phase: fleet.ExitReturned}
 		k := fleet.Case{Departure: p.Departure, Opened: time.Now()}
-		go func() {
+		var ticks sync.WaitGroup
+		ticks.Go(func() {
 			for ctx.Err() == nil { // each tick tells the same
 				w.news.put(word{k, p, time.Now()})
 				time.Sleep(time.Second)
 			}
-		}()
+		})
 		w.tellAll(ctx)
+		ticks.Wait()
 		if m.calls < 2 {
 			t.Errorf("told %d times; the node's conditions stay as they were", m.calls)
 		}
