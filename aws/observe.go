@@ -101,6 +101,11 @@ func (c *Cloud) observe(ctx context.Context, groups []found) ([]fleet.Group, err
 	if !c.Notices {
 		return out, nil
 	}
+	for i := range groups {
+		if err := c.observePool(ctx, &groups[i], &out[i]); err != nil {
+			return nil, err
+		}
+	}
 	return out, c.observeNotices(ctx, out)
 }
 

@@ -41,6 +41,7 @@ var NoticeActions = []Right{
 	{"autoscaling:DescribeAutoScalingGroups", OnAll, "which groups and instances there are, and what they wait for"},
 	{"autoscaling:DescribeAutoScalingInstances", OnAll, "look again before an instance is closed"},
 	{"autoscaling:DescribeLifecycleHooks", OnAll, "what holds an instance, and for how long"},
+	{"autoscaling:DescribeWarmPool", OnAll, "which instances a hook holds on their way into a warm pool or back"},
 	{"autoscaling:DescribeScalingActivities", OnAll, "why an instance went: drover history"},
 	{"autoscaling:RecordLifecycleActionHeartbeat", OnGroups, "have a hook hold an instance longer"},
 	{"autoscaling:CompleteLifecycleAction", OnGroups, "let an instance go when its node is empty, or into service when it is Ready"},
