@@ -47,7 +47,7 @@ func (p *post) workForALife() {
 	lt, err := p.sim.CreateLaunchTemplate("spot", "", cloud.TemplateData{ImageID: "ami-0a000000000000001", InstanceType: "m5.large", Spot: true}, nil)
 	p.ok(err)
 	p.ok(p.sim.CreateAutoScalingGroup(cloud.Group{Name: "spot", Max: 4, Desired: 2, Zones: p.sim.Zones(), Source: cloud.Source{Template: cloud.TemplateSpec{ID: lt.ID, Version: "$Latest"}}}))
-	p.ok(p.sim.PutWarmPool(cloud.WarmPool{Group: "spot", Min: 1, MaxPrepared: -1, State: "Stopped", Reuse: true}))
+	p.ok(p.sim.PutWarmPool(cloud.WarmPool{Group: "web", Min: 1, MaxPrepared: -1, State: "Stopped", Reuse: true}))
 	p.clock.Advance(5 * time.Minute)
 	p.hand = p.connect(5)
 	p.hand.Notices = true
