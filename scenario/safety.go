@@ -60,7 +60,7 @@ var Safety = []sentence{
 	{Name: "canary", Says: "Until the first node is replaced and watched, no other is emptied.", action: beforeCanary},
 	{Name: "bake", Says: "Old machines that are kept for a way back are closed when that time is over, not before.", action: beforeBake},
 	{Name: "ended", Says: "A run that is over does nothing more.", action: afterEnd},
-	{Name: "zones", Says: "When AZRebalance is on again it finds nothing to do, or drover's hook holds what it ends.", action: rebalances},
+	{Name: "zones", Says: "When AZRebalance is on again, it finds nothing to do.", action: rebalances},
 	{Name: "restored", Says: "At the end every setting is as it was, to the byte.", finally: restored},
 	{Name: "returned", Says: "A run that is taken back returns every old machine that is still there to service.", finally: returned},
 
@@ -561,13 +561,13 @@ func afterEnd(d *deed) string {
 	return fmt.Sprintf("%s, and run %s is over", d.a, d.p.Run)
 }
 
-// rebalances finds a group whose AZRebalance is switched on although it would end an instance that nobody empties first.
+// rebalances finds a group whose AZRebalance is switched on although it would end an instance.
 func rebalances(d *deed) string {
 	if d.a.Verb != fleet.Resume || d.a.Process != fleet.AZRebalance || !d.effect() {
 		return ""
 	}
 	g := d.after.s.Group(d.a.Group)
-	if g == nil || !lopsided(&fleet.Snapshot{Groups: []fleet.Group{*g}}) || len(g.Ours(nil, false)) > 0 {
+	if g == nil || !lopsided(&fleet.Snapshot{Groups: []fleet.Group{*g}}) {
 		return ""
 	}
 	return fmt.Sprintf("%s, and its zones are uneven", d.a)
