@@ -31,11 +31,11 @@ test: tools controlplane ## all tests, with end-to-end tests on the real control
 check: ## the quick part: format, vet, and the tests that need no control plane
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these" >&2; exit 1; }
 	go vet ./...
-	go test . ./api/... ./fleet ./depart ./evac ./engine ./probe ./aws ./sandbox/cloud ./sandbox/cluster ./sandbox/fast ./sandbox/wire ./cmd/...
+	go test . ./api/... ./fleet ./depart ./evac ./engine ./probe ./notice ./imds ./pipeline ./metrics ./aws ./sandbox/cloud ./sandbox/cluster ./sandbox/fast ./sandbox/jobs ./sandbox/wire ./cmd/...
 	go test -short -run 'Stories/told|Sentence|Safety' ./scenario # each story once
 
-bench: ## the planner and the engine at size: 1,000 nodes, 30,000 pods; virtual rotations of 100 nodes
-	go test -run '^$$' -bench . -benchmem ./evac ./engine
+bench: ## the planner and the engine at size: 1,000 nodes, 30,000 pods; virtual rotations of 100 nodes; 500 nodes noticed at once
+	go test -run '^$$' -bench . -benchmem ./evac ./engine ./scenario
 
 sim: ## stories and random fleets in N random orders from seed SEED; a failure prints its seed and a story to save
 	go test ./scenario -run '^TestSim$$' -count=1 -v -timeout 0 -sim $(or $(N),1000) -seed $(or $(SEED),1)
