@@ -1,7 +1,6 @@
 package cloud
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -37,21 +36,11 @@ func matchAll(filters []Filter, value func(name string) []string) bool {
 
 func (f Filter) matches(values []string) bool {
 	for _, pattern := range f.Values {
-		re := wildcard(pattern)
-		for _, v := range values {
-			if re.MatchString(v) {
-				return true
-			}
+		if slices.ContainsFunc(values, func(v string) bool { return glob(pattern, v) }) {
+			return true
 		}
 	}
 	return false
-}
-
-func wildcard(pattern string) *regexp.Regexp {
-	p := regexp.QuoteMeta(pattern)
-	p = strings.ReplaceAll(p, `\*`, ".*")
-	p = strings.ReplaceAll(p, `\?`, ".")
-	return regexp.MustCompile("(?s)^" + p + "$")
 }
 
 // tagValue answers the filters every tagged thing of EC2 has, tag-key and tag:KEY.

@@ -201,6 +201,9 @@ func (q *queue) admits(from sender, account string) bool {
 
 // glob matches a pattern in which * is any text and ? any one character.
 func glob(pattern, s string) bool {
+	if !strings.ContainsAny(pattern, "*?") {
+		return pattern == s
+	}
 	expression := strings.NewReplacer(`\*`, `.*`, `\?`, `.`).Replace(regexp.QuoteMeta(pattern))
 	return regexp.MustCompile(`(?s)^` + expression + `$`).MatchString(s)
 }
