@@ -10,9 +10,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"drover.dev/sandbox/cloud"
 	"drover.dev/sandbox/machine"
@@ -89,7 +91,20 @@ func (w *World) stagePooler(ctx context.Context, d *Database) error {
 			return fmt.Errorf("pooler.yaml: %w", err)
 		}
 	}
-	return w.allReady(ctx)
+	if err := w.allReady(ctx); err != nil {
+		return err
+	}
+	return w.allServe(ctx)
+}
+
+// allServe waits until the service has every pooler: clients that come before would all be given to the first.
+func (w *World) allServe(ctx context.Context) error {
+	pooler := w.Pooler()
+	err := wait.PollUntilContextTimeout(ctx, time.Second/10, time.Minute, true, func(context.Context) (bool, error) { return pooler.Ready() == poolerNodes, nil })
+	if err != nil {
+		return fmt.Errorf("stage: service %s has %d of %d endpoints: %w", PoolerService, pooler.Ready(), poolerNodes, err)
+	}
+	return nil
 }
 
 // Rebalance gives the poolers' group a second zone. One of the reasons for which AWS rebalances a group, by its own account, is that

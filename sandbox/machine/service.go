@@ -54,19 +54,33 @@ func (s *Service) Dial(ctx context.Context) (*Line, error) {
 }
 
 func (s *Service) next() (string, error) {
+	all, err := s.endpoints()
+	if err != nil {
+		return "", err
+	}
+	if len(all) == 0 {
+		return "", fmt.Errorf("service %s: no endpoint is ready", s.key)
+	}
+	return all[int(s.turn.Add(1)-1)%len(all)], nil
+}
+
+// Ready counts the endpoints that Dial chooses from.
+func (s *Service) Ready() int {
+	all, _ := s.endpoints() // no service, no endpoint
+	return len(all)
+}
+
+func (s *Service) endpoints() ([]string, error) {
 	ps := &s.m.proxies
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	service := ps.services[s.key]
 	if service == nil || len(service.Spec.Ports) == 0 {
-		return "", fmt.Errorf("service %s: there is no such service, or it has no port", s.key)
+		return nil, fmt.Errorf("service %s: there is no such service, or it has no port", s.key)
 	}
 	all := ps.endpoints(&nodeProxy{}, service, service.Spec.Ports[0].Name)
-	if len(all) == 0 {
-		return "", fmt.Errorf("service %s: no endpoint is ready", s.key)
-	}
 	slices.Sort(all)
-	return all[int(s.turn.Add(1)-1)%len(all)], nil
+	return all, nil
 }
 
 // holder finds the machine and the pod that an address belongs to; nil if it is no light machine's.
