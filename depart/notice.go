@@ -220,9 +220,7 @@ func sum(c *fleet.Case) {
 			held = append(held, k)
 		}
 	}
-	slices.SortStableFunc(held, func(a, b fleet.Signal) int {
-		return cmp.Or(cmp.Compare(len(due(a)), len(due(b))), a.Deadline.Compare(b.Deadline))
-	})
+	slices.SortStableFunc(held, func(a, b fleet.Signal) int { return fleet.CompareDeadlines(a.Deadline, b.Deadline) })
 	c.Deadline, c.Replace = time.Time{}, len(held) > 0
 	var why []string
 	for _, k := range held {
@@ -237,14 +235,6 @@ func sum(c *fleet.Case) {
 	if len(held) > 0 { // otherwise the last reason stays readable
 		c.Why = strings.Join(slices.Compact(why), "; ")
 	}
-}
-
-// due is empty for a signal with a deadline: those sort first.
-func due(k fleet.Signal) string {
-	if k.Deadline.IsZero() {
-		return "never"
-	}
-	return ""
 }
 
 // Join adds what a decision wants written into what is on file: marks are only ever set, once.
@@ -330,7 +320,7 @@ func replaceable(s *fleet.Snapshot) []*fleet.Case {
 		}
 	}
 	slices.SortStableFunc(out, func(a, b *fleet.Case) int {
-		return cmp.Or(cmp.Compare(order(a), order(b)), a.Deadline.Compare(b.Deadline), a.Opened.Compare(b.Opened))
+		return cmp.Or(fleet.CompareDeadlines(a.Deadline, b.Deadline), a.Opened.Compare(b.Opened))
 	})
 	return out
 }
@@ -341,13 +331,6 @@ const again = 10 * time.Minute
 // replacing tells whether a run replaces the node of a case, or is about to.
 func replacing(s *fleet.Snapshot, c *fleet.Case) bool {
 	return !c.Marks.Replaced.IsZero() && (c.Marks.Rotation != "" && s.Rotation(c.Marks.Rotation) != nil || s.Now.Sub(c.Marks.Replaced) < again)
-}
-
-func order(c *fleet.Case) int {
-	if c.Deadline.IsZero() {
-		return 1
-	}
-	return 0
 }
 
 // recent counts the replacements of other nodes of a case's group for recommendations that began within an hour.

@@ -150,15 +150,8 @@ func (w *wave) find() {
 		w.goers = append(w.goers, g)
 	}
 	slices.SortStableFunc(w.goers, func(a, b goer) int {
-		return cmp.Or(cmp.Compare(b2i(a.c.Deadline.IsZero()), b2i(b.c.Deadline.IsZero())), a.c.Deadline.Compare(b.c.Deadline), a.c.Opened.Compare(b.c.Opened), strings.Compare(a.c.Instance, b.c.Instance))
+		return cmp.Or(fleet.CompareDeadlines(a.c.Deadline, b.c.Deadline), a.c.Opened.Compare(b.c.Opened), strings.Compare(a.c.Instance, b.c.Instance))
 	})
-}
-
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 func (w *wave) stageOf(g *goer) stage {

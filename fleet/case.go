@@ -82,6 +82,19 @@ func (c *Case) told(hook string) bool {
 	return c != nil && slices.ContainsFunc(c.Signals, func(k Signal) bool { return k.Hook == hook && k.own() && k.Ended.IsZero() })
 }
 
+// CompareDeadlines orders the nearer deadline first, and none last.
+func CompareDeadlines(a, b time.Time) int {
+	switch {
+	case a.IsZero() && b.IsZero():
+		return 0
+	case a.IsZero():
+		return 1
+	case b.IsZero():
+		return -1
+	}
+	return a.Compare(b)
+}
+
 // Waiting is since when a hook is known to hold the instance; zero when only the sweep told of it, which says nothing of how long.
 func (c *Case) Waiting(hook string) time.Time {
 	for i := range c.Signals {
