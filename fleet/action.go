@@ -42,12 +42,47 @@ const (
 	Replace      Verb = "replace"        // end Instance through Group, which launches another in its place; Hook, which has to be there, holds it meanwhile
 	Complete     Verb = "complete"       // answer Hook of Group for Instance with Result
 	File         Verb = "file"           // join Case into what is on file about Instance
+
+	Engage    Verb = "engage"    // write Move on Store: claims it; refused when another run has it, unless that is From's and idle
+	Disengage Verb = "disengage" // remove that: the move is over
+	Lend      Verb = "lend"      // make the temporary pod Peer for Store, from the template of Pod's StatefulSet, on none of the Avoid nodes
+	Unlend    Verb = "unlend"    // delete that
+	Court     Verb = "court"     // tell the operator of Pod, in its own way, that Node goes
+	Call      Verb = "call"      // call Hook of Store's owner in Pod
+
+	Fence_    Verb = "fence"     // have Pod accept writes only with Fence
+	Prefer    Verb = "prefer"    // set Pod's replica-priority To
+	Switch    Verb = "switch"    // Sentinel: the role of master goes from Pod to Peer, with no write acknowledged that Peer has not
+	Demote    Verb = "demote"    // Pod, which still takes itself for a master, becomes a replica of Peer; its clients are sent away
+	Attach    Verb = "attach"    // Pod, an empty master that nobody named, becomes a replica of Peer
+	Reset     Verb = "reset"     // the Sentinel in Pod forgets all it has heard, and looks anew
+	Steady    Verb = "steady"    // To 0: the cluster node in Pod gives no replica away; 1: it does again
+	Meet      Verb = "meet"      // the cluster nodes in Pod and Peer get to know each other
+	Replicate Verb = "replicate" // the cluster node in Pod becomes a replica of the one in Peer
+	Failover  Verb = "failover"  // Cluster: the slots go to Pod from its master Peer; Effect "", Force or Takeover
+	Leave     Verb = "leave"     // the cluster node in Pod, which has no slots, leaves and knows nobody any more
+	Disown    Verb = "disown"    // every member of Store forgets the cluster node ID
+)
+
+// How a person may have the slots taken without the master's consent. Both lose writes that were acknowledged.
+const (
+	Force    = "FORCE"
+	Takeover = "TAKEOVER"
 )
 
 // Cloud tells whether the cloud's hand carries the verb out; otherwise the cluster's does.
 func (v Verb) Cloud() bool {
 	switch v {
 	case Journal, Forget, Suspend, Resume, Resize, Deregister, Terminate, Standby, Unstandby, Register, CreateGroup, DeleteGroup, Replace, Heartbeat, Complete:
+		return true
+	}
+	return false
+}
+
+// Store tells whether the hand on stores carries the verb out.
+func (v Verb) Store() bool {
+	switch v {
+	case Fence_, Prefer, Switch, Demote, Attach, Reset, Steady, Meet, Replicate, Failover, Leave, Disown:
 		return true
 	}
 	return false
@@ -75,6 +110,12 @@ type Action struct {
 	Hook      string          // Replace, Heartbeat, Complete
 	Result    string          // Complete: Continue or Abandon
 	Case      *Case           // File
+	Store     string          // verbs of stores
+	Move      *StoreMove      // Engage
+	Peer      PodRef          // the other pod
+	Fence     Fence           // Fence
+	ID        string          // Disown
+	Avoid     []string        // Lend: nodes that leave
 	Expect    Expect
 	Why       string
 }
@@ -111,6 +152,11 @@ func (a Action) Key() string {
 		return "record " + a.Rotation.Run + " " + strings.Join(a.Rotation.Marks.Names(), " ") // not the moments: a refused one is asked for again later
 	case Surge, Unsurge:
 		return fmt.Sprintf("%s %s %s", a.Verb, a.Workload, a.Pod.UID)
+	case Engage:
+		return fmt.Sprintf("engage %s %s %d %d %v %v", a.Store, a.Pod.UID, a.Move.Switches, len(a.Move.Ghosts), a.Move.Hooked, a.Move.Switched.IsZero())
+	}
+	if a.Store != "" {
+		return fmt.Sprintf("%s %s %s %s %v %d %s%s%s", a.Verb, a.Store, a.Pod.UID, a.Peer.Name, a.Fence, a.To, a.ID, a.Hook, a.Effect)
 	}
 	return fmt.Sprintf("%s %s%s%s%s%s", a.Verb, a.Group, a.Process, a.Node, a.Instance, a.Target)
 }
@@ -164,6 +210,42 @@ func (a Action) String() string {
 		return fmt.Sprintf("surge %s: one replica more, pod %s leaves first", a.Workload, a.Pod)
 	case Unsurge:
 		return fmt.Sprintf("unsurge %s: back to %d replicas, pod %s goes", a.Workload, a.To, a.Pod)
+	case Engage:
+		return fmt.Sprintf("engage store %s: pod %s is to leave %s", a.Store, a.Pod, a.Node)
+	case Disengage:
+		return fmt.Sprintf("disengage store %s: pod %s is moved", a.Store, a.Pod)
+	case Lend:
+		return fmt.Sprintf("lend store %s the temporary pod %s", a.Store, a.Peer)
+	case Unlend:
+		return fmt.Sprintf("unlend temporary pod %s of store %s", a.Pod, a.Store)
+	case Court:
+		return fmt.Sprintf("tell %s that pod %s has to leave %s", a.Why, a.Pod, a.Node)
+	case Call:
+		return fmt.Sprintf("call hook %s in pod %s", a.Hook, a.Pod)
+	case Fence_:
+		return fmt.Sprintf("fence %s: writes need %d replicas within %d s", a.Pod, a.Fence.Replicas, a.Fence.Lag)
+	case Prefer:
+		return fmt.Sprintf("prefer %s: replica-priority %d", a.Pod, a.To)
+	case Switch:
+		return fmt.Sprintf("switch master of %s from %s to %s", a.Store, a.Pod, a.Peer)
+	case Demote:
+		return fmt.Sprintf("demote %s to a replica of %s", a.Pod, a.Peer)
+	case Attach:
+		return fmt.Sprintf("attach %s to %s as its replica", a.Pod, a.Peer)
+	case Reset:
+		return fmt.Sprintf("reset sentinel %s", a.Pod)
+	case Steady:
+		return fmt.Sprintf("steady %s: replica migration %s", a.Pod, map[int]string{0: "off", 1: "on"}[a.To])
+	case Meet:
+		return fmt.Sprintf("introduce %s to %s", a.Pod, a.Peer)
+	case Replicate:
+		return fmt.Sprintf("make %s a replica of %s", a.Pod, a.Peer)
+	case Failover:
+		return strings.TrimSpace(fmt.Sprintf("fail over from %s to %s %s", a.Peer, a.Pod, a.Effect))
+	case Leave:
+		return fmt.Sprintf("have %s leave cluster %s", a.Pod, a.Store)
+	case Disown:
+		return fmt.Sprintf("forget node %s in cluster %s", a.ID, a.Store)
 	case CreateGroup:
 		return fmt.Sprintf("create managed node group %s as a copy of %s", a.Copy, a.Group)
 	case DeleteGroup:

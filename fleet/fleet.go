@@ -20,6 +20,7 @@ type Snapshot struct {
 	Pods        []Pod
 	Budgets     []Budget
 	Workloads   []Workload
+	Stores      []Store          // by name
 	Rotations   []RotationRecord // runs that are not over, by name
 	Cases       []Case           // departures that AWS gave notice of, by instance: those that are not over, and those that ended within the hour
 	Machines    []Machine        // what EC2 says of instances on file that no group has
@@ -139,6 +140,26 @@ func (s *Snapshot) Case(instance string) *Case {
 	return nil
 }
 
+// Store returns the store of that namespace/name, or nil.
+func (s *Snapshot) Store(name string) *Store {
+	for i := range s.Stores {
+		if s.Stores[i].Name == name {
+			return &s.Stores[i]
+		}
+	}
+	return nil
+}
+
+// StoreOf returns the store that a pod is one of, or nil.
+func (s *Snapshot) StoreOf(uid string) *Store {
+	for i := range s.Stores {
+		if s.Stores[i].Has(uid) {
+			return &s.Stores[i]
+		}
+	}
+	return nil
+}
+
 // Rotation returns the record of a run, or nil.
 func (s *Snapshot) Rotation(run string) *RotationRecord {
 	for i := range s.Rotations {
@@ -163,6 +184,10 @@ func (s Snapshot) Clone() Snapshot {
 	c.Pods = slices.Clone(s.Pods)
 	c.Budgets = slices.Clone(s.Budgets)
 	c.Workloads = slices.Clone(s.Workloads)
+	c.Stores = slices.Clone(s.Stores)
+	for i := range c.Stores {
+		c.Stores[i] = c.Stores[i].Clone()
+	}
 	c.Rotations = slices.Clone(s.Rotations)
 	c.Cases = slices.Clone(s.Cases)
 	for i := range c.Cases {

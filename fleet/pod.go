@@ -42,6 +42,8 @@ type Pod struct {
 	OwnDisk  bool      // has a volume that one node at a time may use
 	Local    string    // data that does not move with it (an emptyDir, a hostPath), for people; "" when it has none
 	IP       string
+	Asked    *Asked   // somebody wants it to leave its node; nil when nobody does
+	Courted  *Courted // an operator moves it; nil when none does
 	Targets  []Target // its own state, by IP, in each target group that knows it
 }
 
