@@ -166,6 +166,7 @@ type Sentinel struct {
 type Listed struct {
 	Address string
 	ID      string // run id
+	Prio    int    // replica-priority as this Sentinel has heard it
 	Down    bool   // subjectively or objectively, or disconnected
 }
 
