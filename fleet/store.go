@@ -177,7 +177,8 @@ type StoreMove struct {
 	Node     string // that it leaves
 	Why      string
 	Since    time.Time
-	Home     bool      // it had the role, and gets it back
+	ID       string    // of the cluster node in the pod
+	Home     bool      // it had the role when the move began
 	Prior    []Setting // of every member, before anything was changed
 	Temp     string    // name of the temporary pod, if the move needs one
 	Switched time.Time // when the role was last seen to have been handed over; zero before
