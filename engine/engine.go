@@ -48,6 +48,7 @@ type Prober interface {
 type Engine struct {
 	Cloud   Cloud
 	Cluster Cluster
+	Stores  Stores   // nil where no store is moved
 	Groups  []string // names of the groups to observe; with none, no group is
 
 	// AllGroups observes every group there is, when no names are given.
@@ -116,6 +117,7 @@ func (e *Engine) Observe(ctx context.Context) (fleet.Snapshot, error) {
 		return s, err
 	}
 	place(targets, s.Pods)
+	e.askStores(ctx, &s, everyStore(&s))
 	return s, nil
 }
 
@@ -209,6 +211,7 @@ type Run struct {
 	holds      map[string]*standing // by subject
 	groups     []fleet.Group
 	targets    map[string][]fleet.Target
+	stores     stores
 	probes     []fleet.Probe
 	ready      fleet.Probe // the probe that every run has
 	probedAt   time.Time
@@ -251,6 +254,7 @@ func (r *Run) Tick(ctx context.Context) (wait time.Duration, done bool, err erro
 	r.trouble = 0
 	r.assume(&s)
 	r.refused(&s)
+	r.ask(ctx, r.plan, &s)
 	r.probe(ctx, &s)
 	step := evac.Next(r.plan, s)
 	r.publish(ctx, s, step)
@@ -264,9 +268,17 @@ func (r *Run) Tick(ctx context.Context) (wait time.Duration, done bool, err erro
 	due, wait := r.due(step.Actions, s.Now)
 	r.note(step.Holds, s.Now)
 	if len(due) == 0 {
-		return min(wait, r.CloudEvery), false, nil
+		return min(wait, until(step.Again, s.Now, r.CloudEvery)), false, nil
 	}
 	return 0, false, r.act(ctx, due)
+}
+
+// until is how long it is to a moment; usually, when there is none.
+func until(at, now time.Time, usually time.Duration) time.Duration {
+	if at.IsZero() {
+		return usually
+	}
+	return min(usually, max(0, at.Sub(now)))
 }
 
 // observe asks the cloud again only when something was done there or its last word is old.
@@ -288,7 +300,8 @@ func (r *Run) observe(ctx context.Context) (fleet.Snapshot, error) {
 		return s, fmt.Errorf("observe cluster: %w", err)
 	}
 	place(r.targets, s.Pods)
-	return s.Clone(), nil
+	s = s.Clone()
+	return s, nil
 }
 
 // probe puts into the snapshot what the health probes say: readiness at every tick, the others when it is time.
@@ -484,6 +497,9 @@ func (r *Run) hand(ctx context.Context, a fleet.Action) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actWithin)
 	defer cancel()
+	if a.Verb.Store() {
+		return r.actOnStore(ctx, a)
+	}
 	if !a.Verb.Cloud() {
 		return r.Cluster.Act(ctx, a)
 	}
@@ -522,6 +538,9 @@ func (r *Run) outcome(a fleet.Action, err error) error {
 	now := r.Now()
 	if a.Verb.Cloud() && a.Verb != fleet.Heartbeat {
 		r.cloudAt = time.Time{}
+	}
+	if a.Store != "" {
+		r.stores.forget(a.Store)
 	}
 	if err == nil {
 		delete(r.backoff, a.Key())

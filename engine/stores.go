@@ -2,7 +2,12 @@ package engine
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
 
+	"drover.dev/evac"
 	"drover.dev/fleet"
 )
 
@@ -15,4 +20,109 @@ type Stores interface {
 	// Act carries one action out on a store as it was observed a moment ago. What the action relies on is read again first, and when it does not hold
 	// any more the action is refused. "Already so" is success.
 	Act(ctx context.Context, st fleet.Store, a fleet.Action) error
+}
+
+const (
+	storesAtOnce = 16
+	askWithin    = 3 * time.Second
+	fresh        = 200 * time.Millisecond // how long a store's answers are good while nothing is done to it
+)
+
+// stores is what stores answered last. Nothing in it is needed to go on after a crash.
+type stores struct {
+	mu    sync.Mutex
+	known map[string]fleet.Store // by name
+}
+
+// forget has a store asked again.
+func (k *stores) forget(name string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if st, ok := k.known[name]; ok {
+		st.Read = time.Time{}
+		k.known[name] = st
+	}
+}
+
+// last is a store as it was asked last.
+func (k *stores) last(name string) (fleet.Store, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	st, ok := k.known[name]
+	return st, ok
+}
+
+// ask fills in what the stores say that a plan depends on. What was answered a moment ago, by the same pods, is good still.
+func (r *Run) ask(ctx context.Context, p evac.Plan, s *fleet.Snapshot) {
+	var due []string
+	for _, name := range evac.StoresOf(p, s) {
+		st := s.Store(name)
+		old, ok := r.stores.last(name)
+		if !ok || old.Read.IsZero() || s.Now.Sub(old.Read) >= fresh || !samePods(&old, st) {
+			due = append(due, name)
+			continue
+		}
+		c := old.Clone()
+		c.Move, c.Spec = st.Move, st.Spec
+		*st = c
+	}
+	r.askStores(ctx, s, due)
+	r.stores.mu.Lock()
+	defer r.stores.mu.Unlock()
+	if r.stores.known == nil {
+		r.stores.known = map[string]fleet.Store{}
+	}
+	for _, name := range due {
+		r.stores.known[name] = s.Store(name).Clone()
+	}
+}
+
+// samePods tells whether two sights of a store show the same pods in the same state.
+func samePods(a, b *fleet.Store) bool {
+	return slices.EqualFunc(a.Members, b.Members, func(x, y fleet.Member) bool { return x.Pod == y.Pod && x.Ready == y.Ready && x.Leaving == y.Leaving }) &&
+		slices.EqualFunc(a.Sentinels, b.Sentinels, func(x, y fleet.Sentinel) bool { return x.Pod == y.Pod && x.Ready == y.Ready && x.Leaving == y.Leaving })
+}
+
+// everyStore names all stores whose members can be asked.
+func everyStore(s *fleet.Snapshot) []string {
+	var out []string
+	for i := range s.Stores {
+		if st := &s.Stores[i]; st.Confirmed && st.Trouble == "" && (st.Mover == fleet.SentinelMover || st.Mover == fleet.ClusterMover) {
+			out = append(out, st.Name)
+		}
+	}
+	return out
+}
+
+// askStores asks stores, a bounded number at once.
+func (e *Engine) askStores(ctx context.Context, s *fleet.Snapshot, names []string) {
+	if e.Stores == nil || len(names) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	slots := make(chan struct{}, storesAtOnce)
+	var wg sync.WaitGroup
+	for _, name := range names {
+		st := s.Store(name)
+		if st == nil || st.Trouble != "" {
+			continue
+		}
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			e.Stores.Observe(ctx, st)
+			st.Read = e.Now()
+		})
+	}
+	wg.Wait()
+}
+
+// actOnStore has the hand on stores carry an action out, on the store as it was asked last.
+func (r *Run) actOnStore(ctx context.Context, a fleet.Action) error {
+	st, ok := r.stores.last(a.Store)
+	if r.Stores == nil || !ok {
+		return fmt.Errorf("store %s is not known", a.Store)
+	}
+	return r.Stores.Act(ctx, st, a)
 }

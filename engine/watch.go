@@ -153,6 +153,7 @@ func (w *Watch) Tick(ctx context.Context) (wait time.Duration, err error) {
 		return 0, err
 	}
 	plan := evac.Notices(&s, w.Policy)
+	w.run.ask(ctx, plan, &s)
 	step := evac.Next(plan, s)
 	w.leave(&s)
 	w.see(&s, step)
@@ -166,10 +167,7 @@ func (w *Watch) Tick(ctx context.Context) (wait time.Duration, err error) {
 		if err := w.handOver(&s); err != nil {
 			return 0, err
 		}
-		if !step.Again.IsZero() {
-			again = min(again, max(0, step.Again.Sub(s.Now)))
-		}
-		return min(wait, again, w.CloudEvery), nil
+		return min(wait, again, until(step.Again, s.Now, w.CloudEvery)), nil
 	}
 	return 0, w.act(ctx, due[:min(len(due), actionsAtATime)], s.Now)
 }

@@ -22,6 +22,11 @@ func Assume(s *fleet.Snapshot, a fleet.Action) bool {
 		return assumeSurge(s.Workload(a.Workload), a, func() bool { return assumeEvict(s, a) })
 	case fleet.Record:
 		return assumeRecord(s, a)
+	case fleet.Engage, fleet.Disengage:
+		return assumeMove(s.Store(a.Store), a)
+	}
+	if a.Verb.Store() {
+		return false // a store is asked again, and shows it by itself
 	}
 	n := s.Node(a.Node)
 	if n == nil {
@@ -136,6 +141,29 @@ func assumeSurge(w *fleet.Workload, a fleet.Action, end func() bool) bool {
 	}
 	w.Replicas, w.Surge = a.To, &fleet.SurgeMark{Run: a.Run, Pod: a.Pod.UID, Replicas: a.To - 1}
 	return true
+}
+
+// assumeMove writes or removes a store's move.
+func assumeMove(st *fleet.Store, a fleet.Action) bool {
+	switch {
+	case st == nil:
+		return false
+	case a.Verb == fleet.Disengage:
+		changed := st.Move != nil && st.Move.Pod == a.Pod
+		if changed {
+			st.Move = nil
+		}
+		return changed
+	case st.Move != nil && sameMove(st.Move, a.Move):
+		return false
+	}
+	st.Move = a.Move.Clone()
+	return true
+}
+
+// sameMove tells whether two moves say the same, but for what their observer adds.
+func sameMove(a, b *fleet.StoreMove) bool {
+	return a.Run == b.Run && a.Pod == b.Pod && a.Switches == b.Switches && a.Switched.Equal(b.Switched) && slices.Equal(a.Ghosts, b.Ghosts) && slices.Equal(a.Hooked, b.Hooked)
 }
 
 func assumeRecord(s *fleet.Snapshot, a fleet.Action) bool {

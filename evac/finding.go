@@ -29,6 +29,9 @@ var (
 	budgetNow    = fleet.RuleOf("budget-now")
 	longGrace    = fleet.RuleOf("long-grace")
 	gitOps       = fleet.RuleOf("gitops-reverts")
+	storeTrouble = fleet.RuleOf("store-trouble")
+	storeUnsound = fleet.RuleOf("store-unsound")
+	noSuchPod    = fleet.RuleOf("no-such-pod")
 	unevictable  = fleet.RuleOf("eviction-refused")
 )
 

@@ -34,6 +34,8 @@ type index struct {
 
 	outdated []*workload // see recountLater
 
+	stores map[string]*fleet.Store // by namespace/name of their pods; nil until somebody asks; see storeOf
+
 	lanes lanes
 	boots map[string]time.Duration // by group; see boot
 	given map[string]int           // replicas that runs have given for a while, by budget

@@ -55,6 +55,9 @@ func (w *preview) pod(uid string) *fleet.Pod {
 
 // assume is Assume, told to the index.
 func (w *preview) assume(a fleet.Action) bool {
+	if a.Verb.Store() || a.Verb == fleet.Lend || a.Verb == fleet.Unlend || a.Verb == fleet.Call {
+		return w.imagine(a)
+	}
 	if w.ix == nil {
 		return Assume(&w.s, a)
 	}
@@ -160,6 +163,9 @@ func (w *preview) insert(p fleet.Pod) {
 
 // drop takes a pod out. With an index its place stays, as a finished pod of nobody, until another pod takes it.
 func (w *preview) drop(uid string) {
+	if p := w.pod(uid); p != nil && len(w.s.Stores) > 0 {
+		w.left(p.Ref)
+	}
 	if w.ix == nil {
 		w.s.Pods = slices.DeleteFunc(w.s.Pods, func(p fleet.Pod) bool { return p.Ref.UID == uid })
 		return

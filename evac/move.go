@@ -19,6 +19,7 @@ import (
 func (v *tick) move() bool {
 	queues := v.queues()
 	if len(queues) == 0 {
+		v.keepOn()
 		return true
 	}
 	r := newRoom(v.ix, v.leaving)
@@ -38,12 +39,17 @@ func (v *tick) move() bool {
 		v.noRoom[e.Instance] = true
 	}
 	v.holdShut(shut, d.unfit)
-	if len(d.going)+len(d.surges) == 0 {
+	before := len(v.out.Actions)
+	v.keepStores(d)
+	if len(d.going)+len(d.surges)+len(v.out.Actions)-before == 0 {
 		return true
 	}
+	keeping := slices.Clone(v.out.Actions[before:])
+	v.out.Actions = v.out.Actions[:before]
 	if v.harden() || v.beginMoving() {
 		return false
 	}
+	v.out.Actions = append(v.out.Actions, keeping...)
 	for _, a := range d.surges { // the surge mover has its own pace: one pod of a workload at a time, and none is missing
 		v.do(a)
 	}
@@ -319,7 +325,7 @@ func (v *tick) listAhead(d *door, all []*exit) {
 			if e.group != nil && x.takes() > v.ix.turn(e.group) {
 				v.noRoom[e.Instance] = true // nobody is to wait for a node that will be empty late
 			}
-			if !d.open[e] && v.mayNot(e, r.pods[i]) == "" && !v.surges(r.pods[i], s.of) {
+			if !d.open[e] && v.ix.storeOf(r.pods[i]) == nil && r.pods[i].Courted == nil && v.mayNot(e, r.pods[i]) == "" && !v.surges(r.pods[i], s.of) {
 				x.ahead = append(x.ahead, leaver{e, r.pods[i], x})
 			}
 		}
@@ -383,6 +389,12 @@ func (v *tick) evictions(e *exit, d *door) {
 		}
 		if why := d.last[p]; why != "" && others {
 			v.hold("pod "+p.Ref.String(), "goes last from %s, it fits elsewhere when that node is gone: %s", e.Name(), why)
+			continue
+		}
+		if v.ix.storeOf(p) != nil {
+			continue // its keeper says when
+		}
+		if !v.courted(p, e.node.Name, e.Why) {
 			continue
 		}
 		if !d.open[e] && !p.Finished {

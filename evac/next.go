@@ -42,6 +42,9 @@ func Next(p Plan, s fleet.Snapshot) Step {
 	if p.Policy != nil {
 		return newTick(&p, &s).nextWave()
 	}
+	if len(p.Pods) > 0 {
+		return newTick(&p, &s).nextPods()
+	}
 	return newTick(&p, &s).next()
 }
 
@@ -74,12 +77,13 @@ func (v *tick) next() Step {
 	v.unsurgeGone()
 	if v.watchCanary(); v.unhealthy() != "" && !p.Back() {
 		v.hold(v.subject(), "%s; nothing moves until it is good again", v.unhealthy())
+		v.keepOn()
 	} else if !v.moved {
 		v.moved = v.move()
 		v.reweigh()
 	}
 	v.release()
-	if len(v.out.Actions) == 0 && len(v.exits) == 0 && v.baked() {
+	if len(v.out.Actions) == 0 && len(v.exits) == 0 && v.engaged() == "" && v.baked() {
 		v.finish()
 	}
 	return v.out

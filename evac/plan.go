@@ -34,6 +34,8 @@ type Plan struct {
 	Resumed  bool                 // an earlier process began this run
 	Forecast Forecast
 
+	Pods []fleet.PodRef // that a person has asked to move, whatever becomes of their nodes
+
 	Policy *fleet.Policy // of departures that AWS gives notice of; nil for anything that a person asked for
 }
 
@@ -262,6 +264,7 @@ func (p *Plan) planPods(ix *index) []fleet.Finding {
 			}
 			p.Moves = append(p.Moves, Move{Pod: pod.Ref, Owner: pod.Owner, From: e.Node, Lane: laneOf(pod).String(), Why: ix.remark(pod)})
 			findings = append(findings, podFindings(ix, pod, p.taint(), p.Force)...)
+			findings = append(findings, storeFindings(ix, pod)...)
 		}
 	}
 	return dedupe(findings)
@@ -297,6 +300,12 @@ func tooFewZones(ix *index, p *Plan) []fleet.Finding {
 func (ix *index) remark(p *fleet.Pod) string {
 	if p.Finished {
 		return "finished: removed with its node"
+	}
+	if st := ix.storeOf(p); st != nil {
+		return fmt.Sprintf("mover %s: with store %s, one pod at a time", st.Mover, st.Name)
+	}
+	if p.Courted != nil {
+		return "moved by " + p.Courted.Operator
 	}
 	if !ix.unmissable(p) {
 		return ""

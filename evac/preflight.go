@@ -41,7 +41,7 @@ func daemonAdvice(p *fleet.Pod, taint fleet.Taint) []fleet.Finding {
 func (ix *index) podAdvice(p *fleet.Pod) []fleet.Finding {
 	var out []fleet.Finding
 	w := ix.workloads[p.Owner]
-	if ix.unmissable(p) {
+	if ix.unmissable(p) && ix.storeOf(p) == nil {
 		switch why := ix.whyNoSurge(p); {
 		case why != "" && len(p.Budgets) == 0:
 			out = append(out, finding(singleMissed, p.Owner.String(), "is not served while its only pod moves: %s", why).next("accept it, or run a second replica for the time"))

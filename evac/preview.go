@@ -60,7 +60,7 @@ func unstopped(s fleet.Snapshot) fleet.Snapshot {
 
 // run ticks until the plan is done, or stands still for good.
 func (w *preview) run() {
-	v := &tick{plan: w.plan, outline: outlineOf(w.plan), quiet: true}
+	v, idle := &tick{plan: w.plan, outline: outlineOf(w.plan), quiet: true}, 0
 	for range maxTicks {
 		v.renew(w.index())
 		step := v.next()
@@ -74,6 +74,11 @@ func (w *preview) run() {
 			return
 		}
 		progress, others := w.actAll(step.Actions)
+		if idle++; progress {
+			idle = 0
+		} else if !step.Again.IsZero() && idle < maxIdle {
+			w.after(max(step.Again.Sub(w.s.Now), time.Millisecond), func() {})
+		}
 		if progress && (others || w.grid == 0) { // else there is nothing more to do at this moment
 			v.moved = v.moved && w.grid > 0 // if there is, it is for nodes on their way out
 			continue
@@ -120,9 +125,10 @@ type preview struct {
 	out    Forecast
 
 	// ix is told of every change; nil to build it anew for every question, which is slow and cannot be wrong.
-	ix    *index
-	stale bool         // nodes or instances came or went
-	empty []*fleet.Pod // places in s.Pods that pods have left, when there is an index: its pointers into s.Pods must stay true
+	ix       *index
+	stale    bool                  // nodes or instances came or went
+	awayPods map[string]lostMember // of stores, by namespace/name
+	empty    []*fleet.Pod          // places in s.Pods that pods have left, when there is an index: its pointers into s.Pods must stay true
 }
 
 type event struct {
@@ -586,6 +592,7 @@ func (w *preview) start(p *fleet.Pod) {
 	w.after(took, func() {
 		if q := w.pod(uid); q != nil {
 			w.edit(q, func() { q.Ready, q.ReadySince = true, w.s.Now })
+			w.returned(q)
 		}
 	})
 }

@@ -123,6 +123,7 @@ type wave struct {
 	goers  []goer
 
 	rushes map[lane]*rush
+	kept   []kept // pods of stores that have to leave
 
 	forcedOnly bool // a node that was noticed a moment ago still takes pods: none moves that need not
 }

@@ -14,6 +14,7 @@ func (w *wave) move() {
 	r := newRoom(w.ix, w.leaving)
 	w.count()
 	lanes := map[lane]*gate{}
+	w.kept = nil
 	for i := range w.goers {
 		g := &w.goers[i]
 		if g.stage != leaving || !g.shut {
@@ -22,6 +23,10 @@ func (w *wave) move() {
 		for j, p := range g.pods {
 			w.pod(g, p, g.has.loads[j].of, r, lanes)
 		}
+	}
+	w.ask(r, lanes)
+	for _, release := range w.keep(w.kept, !w.forcedOnly) {
+		release()
 	}
 	for _, l := range slices.SortedFunc(maps.Keys(lanes), lane.compare) {
 		if o := lanes[l]; o.waiting > 0 {
@@ -45,6 +50,13 @@ func (w *wave) pod(g *goer, p *fleet.Pod, of *workload, r *room, lanes map[lane]
 		w.do(fleet.Action{Verb: fleet.Evict, Pod: p.Ref, Node: g.node.Name, Why: "finished: removed with its node"})
 	case p.Refused != "":
 		w.hold(name, "stays on %s: %s", g.Name(), p.Refused)
+	case w.ix.storeOf(p) != nil:
+		k := kept{goal{p: p, node: g.node.Name, why: g.c.Why}, func() { w.evict(g, p, r, lanes) }}
+		if !w.keeps(g) {
+			k.until = g.c.Deadline
+		}
+		w.kept = append(w.kept, k)
+	case !w.courted(p, g.node.Name, g.c.Why):
 	case p.Owner.Kind == "":
 		w.hold(name, "on %s has no controller: nobody recreates it, so it stays as long as it can", g.Name())
 	case w.surges(p, of) && w.timeFor(g, p):
@@ -66,21 +78,43 @@ func (w *wave) evict(g *goer, p *fleet.Pod, r *room, lanes map[lane]*gate) {
 		w.hold("pod "+p.Ref.String(), "on %s waits for room: %s", g.Name(), no)
 		return
 	}
-	l := laneOf(p)
-	o := lanes[l]
-	if o == nil {
-		o = &gate{opening: w.hurried(l, p), lane: l.String()}
-		lanes[l] = o
+	if w.pass(p, lanes) {
+		w.do(fleet.Action{Verb: fleet.Evict, Pod: p.Ref, Node: g.node.Name, Why: g.c.Why})
 	}
-	switch {
-	case !p.Ready && o.spare:
-	case o.free > 0:
-		o.free--
-	default:
-		o.waiting++
-		return
+}
+
+// pass tells whether a pod's lane allows it to go now, and counts it.
+func (w *wave) pass(p *fleet.Pod, lanes map[lane]*gate) bool {
+	return through(lanes, p, func(l lane) opening { return w.hurried(l, p) })
+}
+
+// ask lets the pods go that somebody has asked for, whatever becomes of their nodes: those that a keeper or an operator moves. Whoever asks for any other
+// pod can evict it.
+func (w *wave) ask(r *room, lanes map[lane]*gate) {
+	for i := range w.s.Pods {
+		p := &w.s.Pods[i]
+		if !w.plan.asks(p) || w.leaving[p.Node] || p.Node == "" {
+			continue
+		}
+		why := "asked for by " + p.Asked.By
+		release := func() {
+			if _, no := r.place(p); no != "" && w.s.Now.Sub(p.Asked.At) < unplaced {
+				w.hold("pod "+p.Ref.String(), "on %s waits for room: %s", p.Node, no)
+				return
+			}
+			if w.pass(p, lanes) {
+				w.do(fleet.Action{Verb: fleet.Evict, Pod: p.Ref, Node: p.Node, Why: why})
+			}
+		}
+		switch {
+		case p.Refused != "":
+			w.hold("pod "+p.Ref.String(), "stays on %s: %s", p.Node, p.Refused)
+		case w.ix.storeOf(p) != nil:
+			w.kept = append(w.kept, kept{goal{p: p, node: p.Node, why: why}, release})
+		case p.Courted != nil && w.courted(p, p.Node, why):
+			release()
+		}
 	}
-	w.do(fleet.Action{Verb: fleet.Evict, Pod: p.Ref, Node: g.node.Name, Why: g.c.Why})
 }
 
 // replace has the group launch another node in the place of one that leaves time for it. The hook holds the old one until its pods have found room there:

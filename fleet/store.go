@@ -191,6 +191,7 @@ type StoreMove struct {
 // Setting is what a member was set to.
 type Setting struct {
 	Pod       string // name; the setting is put back on whoever bears it then
+	ID        string // of its cluster node
 	Fence     Fence
 	Priority  int
 	Migration bool

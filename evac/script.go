@@ -1,0 +1,72 @@
+package evac
+
+import (
+	"fmt"
+	"slices"
+
+	"drover.dev/fleet"
+)
+
+// scriptKeeper moves the pods of any other store: one at a time, the leader last where its owner says by which label it is known, and with the hooks
+// that its owner wrote, each until it succeeds.
+type scriptKeeper struct{ *keeper }
+
+func (k *scriptKeeper) unsound() string {
+	for i := range k.st.Members {
+		switch m := &k.st.Members[i]; {
+		case k.going(m):
+			return fmt.Sprintf("pod %s is shutting down", m.Pod.Name)
+		case !m.Ready && !slices.ContainsFunc(k.goals, func(g goal) bool { return g.p.Ref == m.Pod }):
+			return fmt.Sprintf("pod %s is not ready", m.Pod.Name)
+		}
+	}
+	if n := len(k.st.Members); n < k.st.Spec.Replicas {
+		return fmt.Sprintf("%d of %s run", n, plural(k.st.Spec.Replicas, "pod", "pods"))
+	}
+	return ""
+}
+
+func (k *scriptKeeper) rank(g *goal) (int, string) {
+	switch {
+	case k.st.Mover == fleet.LeaderMover && matches(fleet.Term{k.st.Spec.Leader}, g.p.Labels):
+		return 1, ""
+	case !g.p.Ready:
+		return -1, ""
+	}
+	return 0, ""
+}
+
+func (k *scriptKeeper) carry() {
+	m := k.st.Move
+	if g := k.subject(); g != nil {
+		switch {
+		case g.p.Terminating:
+			k.wait("%s", k.absent(m.Pod.Name))
+		case g.p.Ready && !g.hurried(k.now) && !k.hooked(fleet.HookPre, g.p.Ref):
+		default:
+			k.free(g)
+		}
+		return
+	}
+	me := k.st.Member(m.Pod.Name)
+	switch {
+	case me == nil || k.going(me):
+		k.wait("%s", k.absent(m.Pod.Name))
+	case !me.Ready:
+		k.wait("it runs on %s and is not ready yet", me.Node)
+	case !k.hooked(fleet.HookReady, me.Pod), !k.hooked(fleet.HookPost, me.Pod):
+	default:
+		k.end()
+	}
+}
+
+// hooked tells whether a hook has succeeded, or there is none; it is called until it has. That is written down, for whoever goes on: a hook may be called
+// again by who did not come to write it, and has to bear that.
+func (k *scriptKeeper) hooked(hook string, in fleet.PodRef) bool {
+	m := k.st.Move
+	if k.st.Spec.Hooks[hook] == "" || slices.Contains(m.Hooked, hook) {
+		return true
+	}
+	k.do(fleet.Action{Verb: fleet.Call, Pod: in, Hook: hook, Move: m, Why: "its owner's hook"})
+	return false
+}
