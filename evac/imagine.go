@@ -39,11 +39,14 @@ func (w *preview) imagine(a fleet.Action) bool {
 		w.drop(a.Pod.UID)
 		return true
 	case fleet.Disown:
+		changed := false
 		for i := range st.Members {
 			m := &st.Members[i]
+			before := len(m.View)
 			m.View = slices.DeleteFunc(m.View, func(p fleet.Peer) bool { return p.ID == a.ID })
+			changed = changed || len(m.View) < before
 		}
-		return true
+		return changed
 	case fleet.Reset:
 		if s := st.Sentinel(a.Pod.Name); s != nil {
 			lists(st, s)
@@ -78,7 +81,14 @@ func (w *preview) imagine(a fleet.Action) bool {
 		}
 		exchange(st, me, peer)
 	case fleet.Meet:
-		w.after(gossipTime, func() { acquaint(w.s.Store(a.Store)) })
+		if w.meeting == a.Store {
+			return false
+		}
+		w.meeting = a.Store
+		w.after(gossipTime, func() {
+			w.meeting = ""
+			acquaint(w.s.Store(a.Store))
+		})
 	case fleet.Demote, fleet.Attach, fleet.Replicate:
 		if peer == nil {
 			return false
@@ -200,11 +210,11 @@ func acquaint(st *fleet.Store) {
 // lendPod adds the temporary pod.
 func (w *preview) lendPod(st *fleet.Store, a fleet.Action) bool {
 	like := w.pod(a.Pod.UID)
-	if like == nil || st.Member(a.Peer.Name) != nil {
+	if _, coming := w.awayPods[a.Peer.String()]; like == nil || coming || st.Member(a.Peer.Name) != nil {
 		return false
 	}
 	c := *like
-	c.Ref = fleet.PodRef{Namespace: like.Ref.Namespace, Name: a.Peer.Name, UID: w.fresh("lent-%d", func(uid string) bool { return w.pod(uid) != nil })}
+	c.Ref = fleet.PodRef{Namespace: a.Peer.Namespace, Name: a.Peer.Name, UID: w.fresh("lent-%d", func(uid string) bool { return w.pod(uid) != nil })}
 	c.Owner, c.Node, c.Ready, c.Budgets, c.Created, c.VolumeZones, c.OwnDisk = fleet.Owner{}, "", false, nil, w.s.Now, nil, false
 	w.begin[c.Owner] = defaultStart
 	m := &fleet.Member{Pod: c.Ref, Temp: true, Role: fleet.RoleMaster, Priority: 100}

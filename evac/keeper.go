@@ -21,7 +21,8 @@ type keeper struct {
 	away    func(node string) bool // a node that leaves, or that takes no pods: no place to go to
 	pod     func(uid string) *fleet.Pod
 	avoid   []string
-	mayTake bool // moves of runs that nobody carries on are taken over
+	every   time.Duration // between two looks at the store while something is awaited of it
+	mayTake bool          // moves of runs that nobody carries on are taken over
 
 	acts  []fleet.Action
 	holds []fleet.Hold
@@ -43,6 +44,7 @@ type goal struct {
 const (
 	usualLinger = 5 * time.Second        // clients are told where to go meanwhile
 	storeEvery  = 500 * time.Millisecond // between two looks at a store that something is awaited of
+	seldomly    = 5 * time.Second        // the same in a forecast
 	hasty       = 3 * time.Minute        // with less time than this, a role is handed over and nothing else is made better first
 	banned      = 65 * time.Second       // what a cluster is told to forget it keeps out for a minute; then it may come back
 	forgetful   = 15 * time.Second       // how long a node of a cluster may take to tell the others its new address by itself
@@ -221,7 +223,7 @@ func (k *keeper) hold(ref fleet.PodRef, format string, args ...any) {
 // wait says what the move waits for; the store is looked at again soon.
 func (k *keeper) wait(format string, args ...any) {
 	k.holds = append(k.holds, fleet.Hold{Subject: "store " + k.st.Name, Reason: fmt.Sprintf("moves pod %s: %s", k.st.Move.Pod.Name, fmt.Sprintf(format, args...)), Since: time.Time{}})
-	k.soon(k.now.Add(storeEvery))
+	k.soon(k.now.Add(k.every))
 }
 
 func (k *keeper) holdAll(format string, args ...any) {
@@ -231,7 +233,7 @@ func (k *keeper) holdAll(format string, args ...any) {
 	if m := k.st.Move; m != nil {
 		k.wait(format, args...)
 	}
-	k.soon(k.now.Add(storeEvery))
+	k.soon(k.now.Add(k.every))
 }
 
 func (k *keeper) soon(at time.Time) {

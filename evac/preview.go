@@ -128,6 +128,7 @@ type preview struct {
 	ix       *index
 	stale    bool                  // nodes or instances came or went
 	awayPods map[string]lostMember // of stores, by namespace/name
+	meeting  string                // store whose nodes are getting to know each other
 	empty    []*fleet.Pod          // places in s.Pods that pods have left, when there is an index: its pointers into s.Pods must stay true
 }
 

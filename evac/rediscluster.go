@@ -193,7 +193,7 @@ func (k *clusterKeeper) replicates(m, master *fleet.Member) bool {
 func (k *clusterKeeper) unseen(m, master *fleet.Member) string {
 	for i := range k.st.Members {
 		o := &k.st.Members[i]
-		if o.Trouble != "" || k.going(o) {
+		if o.Trouble != "" || k.going(o) || outside(o) {
 			continue
 		}
 		if p := sees(o, m.ID); p == nil || p.Of != master.ID || p.Meeting || p.Fail {
@@ -202,6 +202,9 @@ func (k *clusterKeeper) unseen(m, master *fleet.Member) string {
 	}
 	return ""
 }
+
+// outside tells whether a temporary pod is no node of the cluster: not yet, or not any more.
+func outside(m *fleet.Member) bool { return m.Temp && len(m.View) <= 1 }
 
 func (k *clusterKeeper) carry() {
 	if k.handOverFirst() {
@@ -481,7 +484,7 @@ func (k *clusterKeeper) friend(me *fleet.Member) *fleet.Member {
 func (k *clusterKeeper) known(me, friend *fleet.Member) string {
 	for i := range k.st.Members {
 		o := &k.st.Members[i]
-		if o == me || o.Trouble != "" || k.going(o) {
+		if o == me || o.Trouble != "" || k.going(o) || outside(o) {
 			continue
 		}
 		p, q := sees(o, me.ID), sees(me, o.ID)
@@ -491,7 +494,7 @@ func (k *clusterKeeper) known(me, friend *fleet.Member) string {
 		if pod := k.pod(me.Pod.UID); pod != nil && k.now.Sub(pod.Created) > forgetful || me.ID != k.st.Move.ID {
 			if p == nil || q == nil || !p.Meeting {
 				k.do(fleet.Action{Verb: fleet.Meet, Pod: me.Pod, Node: me.Node, Peer: friend.Pod, Why: "they do not find each other by themselves"})
-				k.soon(k.now.Add(storeEvery))
+				k.soon(k.now.Add(k.every))
 				return ""
 			}
 		}

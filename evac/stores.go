@@ -125,7 +125,10 @@ func (v *tick) keep(all []kept, mayBegin bool) (release []func()) {
 }
 
 func (v *tick) keeperOf(st *fleet.Store, goals []kept) *keeper {
-	k := &keeper{run: v.plan.Run, now: v.s.Now, st: st, pod: v.ix.pod, mayTake: v.plan.Policy != nil, away: v.noPlace}
+	k := &keeper{run: v.plan.Run, now: v.s.Now, st: st, pod: v.ix.pod, every: storeEvery, mayTake: v.plan.Policy != nil, away: v.noPlace}
+	if v.quiet {
+		k.every = seldomly
+	}
 	for _, g := range goals {
 		k.goals = append(k.goals, g.goal)
 	}

@@ -26,8 +26,13 @@ func (c *Cluster) Act(ctx context.Context, a fleet.Action) error {
 	case fleet.Delete:
 		return c.delete(ctx, a)
 	case fleet.Taint_:
-		return c.patchNode(ctx, a.Node, plainly(func(n *corev1.Node) change { return setTaint(n, a.Run, corev1.TaintEffect(a.Effect)) }))
+		return c.patchNode(ctx, a.Node, plainly(func(n *corev1.Node) change {
+			return uncordon(n, a.Run, setTaint(n, a.Run, corev1.TaintEffect(a.Effect)))
+		}))
 	case fleet.Untaint:
+		if err := c.uncourt(ctx, a.Node, a.Run); err != nil { // first: without the taint nobody would look here again
+			return err
+		}
 		return c.patchNode(ctx, a.Node, func(n *corev1.Node) (change, error) { return untaint(n, a.Run) })
 	case fleet.Keep:
 		return c.patchNode(ctx, a.Node, plainly(func(n *corev1.Node) change { return keep(n, a.Run) }))
@@ -47,6 +52,16 @@ func (c *Cluster) Act(ctx context.Context, a fleet.Action) error {
 		return c.surge(ctx, a)
 	case fleet.Unsurge:
 		return c.unsurge(ctx, a)
+	case fleet.Engage:
+		return c.engage(ctx, a)
+	case fleet.Disengage:
+		return c.disengage(ctx, a)
+	case fleet.Lend:
+		return c.lend(ctx, a)
+	case fleet.Unlend:
+		return c.unlend(ctx, a)
+	case fleet.Court:
+		return c.court(ctx, a)
 	}
 	return fmt.Errorf("kube does not know how to %s", a.Verb)
 }
@@ -213,7 +228,7 @@ func untaint(n *corev1.Node, run string) (change, error) {
 			return nil, &fleet.Refused{Reason: fmt.Sprintf("node %s carries the taint of %q, not of run %q", n.Name, t.Value, run), Wait: ownerWait}
 		}
 	}
-	return setTaint(n, "", ""), nil
+	return uncordon(n, "", setTaint(n, "", "")), nil
 }
 
 func keep(n *corev1.Node, run string) change {
@@ -245,9 +260,9 @@ func exclude(n *corev1.Node, run string) change {
 // include takes the label off again if a run of drover set it, whichever: what an abandoned run left is for the next to clean up.
 func include(n *corev1.Node) change {
 	if _, ours := n.Annotations[excludedBy]; !ours {
-		return nil
+		return uncordon(n, "", nil)
 	}
-	return change{"metadata": map[string]any{"labels": map[string]any{excludeLabel: nil}, "annotations": map[string]any{excludedBy: nil}}}
+	return uncordon(n, "", change{"metadata": map[string]any{"labels": map[string]any{excludeLabel: nil}, "annotations": map[string]any{excludedBy: nil}}})
 }
 
 // shut closes the node to pods and to load balancers at once. A taint that closes it already stays, whoever's run set it; so does the label.
@@ -284,13 +299,22 @@ func (c *Cluster) evict(ctx context.Context, a fleet.Action) error {
 	if c.knownReborn(a.Pod) {
 		return nil // the API server would see it too, but only after it has charged the budget, or tried for 10 s
 	}
-	return c.askEviction(ctx, a.Pod, metav1.DeleteOptions{GracePeriodSeconds: seconds(a.Grace)})
+	if err := c.letGo(ctx, a.Pod); err != nil {
+		return err
+	}
+	return c.askEviction(ctx, a.Pod, a.Run, metav1.DeleteOptions{GracePeriodSeconds: seconds(a.Grace)})
 }
 
+// RunAnnotation on an Eviction object says which run of drover evicts, so that drover's own guard does not hold it.
+const RunAnnotation = prefix + "run"
+
 // askEviction posts the eviction of exactly this pod; success when it is gone.
-func (c *Cluster) askEviction(ctx context.Context, pod fleet.PodRef, how metav1.DeleteOptions) error {
+func (c *Cluster) askEviction(ctx context.Context, pod fleet.PodRef, run string, how metav1.DeleteOptions) error {
 	how.Preconditions = onlyUID(pod)
 	body := &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}, DeleteOptions: &how}
+	if run != "" {
+		body.Annotations = map[string]string{RunAnnotation: run}
+	}
 	err := c.client.CoreV1().RESTClient().Post().Namespace(pod.Namespace).Resource("pods").Name(pod.Name).
 		SubResource("eviction").Body(body).MaxRetries(0).Do(ctx).Error()
 	return c.left(ctx, pod, err)

@@ -4,7 +4,8 @@
 // Open a Cluster once; its informers keep it current. Observe copies what they know into a snapshot. Act carries out one action against the
 // live API, and Confirm reads past the informers where an action cannot be undone. File keeps what is on file about instances that go, and
 // PublishCase shows it to people. Actions on nodes and File go by the informers' copies and what this process wrote since; every such write is
-// conditional, and the API server is asked only after it refused one. Who only wants to read or write drover's own objects (Records, Intend, Pause,
+// conditional, and the API server is asked only after it refused one. What stores there are, and how their pods are moved, Observe takes from annotations and
+// MoverPolicies (declare.go); what their pods hold it does not ask. Who only wants to read or write drover's own objects (Records, Intend, Pause,
 // StopAll, ResumeAll, Trail, ReadCanaries) or to try evictions (TryEvict) does with Dial, which watches nothing.
 package kube
 
@@ -16,6 +17,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -64,6 +66,8 @@ type Cluster struct {
 	journal *kind // of kinds, the Rotations: a cluster may not know them
 	wrote   wrote
 
+	moveKind *kind // of kinds, the Moves: a cluster may not know them
+
 	nodes        corelisters.NodeLister
 	pods         corelisters.PodLister
 	claims       corelisters.PersistentVolumeClaimLister
@@ -76,14 +80,19 @@ type Cluster struct {
 	statefulSets appslisters.StatefulSetLister
 	scalers      scalinglisters.HorizontalPodAutoscalerLister
 	stops        corelisters.ConfigMapLister
-	rotations    cache.Store // of *unstructured.Unstructured, so that one that cannot be read does not hide the others
-	cases        cache.Store // the same, of the Departures that AWS gave notice of
+	services     corelisters.ServiceLister
+	leases       map[string]cache.Store // by name: the people's and the controller's
+	rotations    cache.Store            // of *unstructured.Unstructured, so that one that cannot be read does not hide the others
+	cases        cache.Store            // the same, of the Departures that AWS gave notice of
+	moves        cache.Store            // the same, of what is on file of stores
+	policies     cache.Store            // the same, of the MoverPolicies
 }
 
 // wrote is what this process wrote and the informers may not show yet.
 type wrote struct {
 	nodes own[*corev1.Node]
 	cases own[*unstructured.Unstructured]
+	moves own[*unstructured.Unstructured]
 }
 
 // Open connects, and returns once everything has been listed. The informers run until ctx ends.
@@ -143,6 +152,10 @@ func (c *Cluster) watch(ctx context.Context) error {
 		if err := k.informer.SetWatchErrorHandlerWithContext(func(context.Context, *cache.Reflector, error) {}); err != nil { // kind.heard has it
 			return fmt.Errorf("informer of %s: %w", k.name, err)
 		}
+		if k.quiet {
+			go k.informer.RunWithContext(ctx)
+			continue
+		}
 		if _, err := k.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 			AddFunc:    func(now any) { c.note(nil, now) },
 			UpdateFunc: c.note,
@@ -185,6 +198,13 @@ func (c *Cluster) watchKinds(fail context.CancelCauseFunc) {
 	c.statefulSets = appslisters.NewStatefulSetLister(typed(apps, "statefulsets", &appsv1.StatefulSet{}))
 	scaling := c.client.AutoscalingV2().RESTClient()
 	c.scalers = scalinglisters.NewHorizontalPodAutoscalerLister(typed(scaling, "horizontalpodautoscalers", &autoscalingv2.HorizontalPodAutoscaler{}))
+	c.services = corelisters.NewServiceLister(typed(core, "services", &corev1.Service{}))
+	c.leases = map[string]cache.Store{}
+	for _, name := range []string{leaseName, ControllerName} {
+		one := cache.NewListWatchFromClient(c.client.CoordinationV1().RESTClient(), "leases", leaseNamespace, fields.OneTermEqualSelector("metadata.name", name))
+		c.leases[name] = add("lease "+name, one, &coordinationv1.Lease{})
+		c.kinds[len(c.kinds)-1].quiet = true
+	}
 	stop := fields.OneTermEqualSelector("metadata.name", stopName)
 	c.stops = corelisters.NewConfigMapLister(add("configmap "+stopName, cache.NewListWatchFromClient(core, "configmaps", stopNamespace, stop), &corev1.ConfigMap{}))
 	ours := func(name string, resource schema.GroupVersionResource, selector string) (cache.Indexer, *kind) {
@@ -205,6 +225,8 @@ func (c *Cluster) watchKinds(fail context.CancelCauseFunc) {
 	}
 	c.rotations, c.journal = ours("rotations", v1alpha1.Rotations, "")
 	c.cases, _ = ours("departures", v1alpha1.Departures, v1alpha1.NoticeLabel+"=true")
+	c.moves, c.moveKind = ours("moves", v1alpha1.Moves, "")
+	c.policies, _ = ours("moverpolicies", v1alpha1.MoverPolicies, "")
 }
 
 // forget drops what this process wrote to an object that is gone.
@@ -216,8 +238,11 @@ func (c *Cluster) forget(last any) {
 	case *corev1.Node:
 		c.wrote.nodes.Drop(last)
 	case *unstructured.Unstructured:
-		if last.GetKind() == "Departure" {
+		switch last.GetKind() {
+		case "Departure":
 			c.wrote.cases.Drop(last)
+		case "Move":
+			c.wrote.moves.Drop(last)
 		}
 	}
 }

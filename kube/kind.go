@@ -27,6 +27,7 @@ type kind struct {
 	listed   func() bool
 	fail     context.CancelCauseFunc // ends the wait for the first listings
 	mayLack  bool                    // the server need not know the kind
+	quiet    bool                    // its changes wake nobody
 
 	mu    sync.Mutex
 	err   error     // of the last listing or watch; nil when it went well

@@ -66,7 +66,7 @@ func (c *Cluster) hold(ctx context.Context, name, identity string, patient bool,
 	turn := make(chan struct{}, 1) // whoever takes it decides whether act is called: once, or never
 	turn <- struct{}{}
 	ended := make(chan struct{})
-	mine := &lock{stop: stop, patient: patient, Interface: &resourcelock.LeaseLock{
+	mine := &lock{name: name, stop: stop, patient: patient, Interface: &resourcelock.LeaseLock{
 		LeaseMeta: metav1.ObjectMeta{Namespace: leaseNamespace, Name: name},
 		Client:    c.client.CoordinationV1(), LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
 	}}
@@ -133,6 +133,7 @@ func notAcquired(name string, cause error) error {
 // not led yet may, to take over from one that it saw silent for the whole of leaseDuration.
 type lock struct {
 	resourcelock.Interface
+	name    string
 	stop    context.CancelCauseFunc
 	patient bool
 	busy    *Busy                     // another holder, when last read

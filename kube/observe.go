@@ -16,6 +16,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
@@ -33,7 +34,7 @@ const (
 
 // Observe fills the Kubernetes half of the snapshot from the informers. A kind that has not been seen for a while is an error: what is known
 // of it is not to be acted on.
-func (c *Cluster) Observe(_ context.Context, s *fleet.Snapshot) error {
+func (c *Cluster) Observe(ctx context.Context, s *fleet.Snapshot) error {
 	c.seen.Lock()
 	defer c.seen.Unlock()
 	for _, k := range c.kinds {
@@ -49,7 +50,14 @@ func (c *Cluster) Observe(_ context.Context, s *fleet.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	if err := c.observePods(s, selectors, links); err != nil {
+	policies, err := c.observePolicies(links)
+	if err != nil {
+		return err
+	}
+	if err := c.observePods(s, selectors, policies, links); err != nil {
+		return err
+	}
+	if err := c.observeStores(ctx, s, policies, links); err != nil {
 		return err
 	}
 	if err := c.observeWorkloads(s); err != nil {
@@ -85,7 +93,7 @@ func (c *Cluster) observeNodes(s *fleet.Snapshot) error {
 	return nil
 }
 
-func (c *Cluster) observePods(s *fleet.Snapshot, budgets map[string][]budgetSelector, links uint64) error {
+func (c *Cluster) observePods(s *fleet.Snapshot, budgets map[string][]budgetSelector, policies []policy, links uint64) error {
 	pods, err := c.pods.List(labels.Everything())
 	if err != nil {
 		return fmt.Errorf("pods: %w", err)
@@ -106,10 +114,15 @@ func (c *Cluster) observePods(s *fleet.Snapshot, budgets map[string][]budgetSele
 		case p.raw != raw:
 			p.raw, p.links, p.pod = raw, links, c.podOf(raw)
 			p.pod.Budgets = budgetsOf(raw, budgets[raw.Namespace])
+			c.stand(p, policies)
 		case p.links != links:
 			c.link(&p.pod, raw)
 			p.pod.Budgets = budgetsOf(raw, budgets[raw.Namespace])
+			c.stand(p, policies)
 			p.links = links
+		}
+		if p.pod.Courted = nil; p.court != nil { // each time, for it depends on the node
+			p.pod.Courted = p.court.of(raw, c.seen.nodes[raw.Spec.NodeName].raw)
 		}
 		p.look = c.seen.look
 	}
@@ -143,6 +156,11 @@ type seen struct {
 	order []*seenPod          // the same, sorted
 	look  uint64              // how often pods were looked at
 	cases map[string]seenCase // by instance
+
+	works    map[types.UID]seenWork
+	policies []policy
+	polished uint64               // Cluster.links when policies were read, one more
+	leases   map[string]seenLease // by name
 }
 
 type seenNode struct {
@@ -156,6 +174,8 @@ type seenPod struct {
 	links uint64 // Cluster.links when owner, volumes and budgets were looked up
 	look  uint64 // seen.look when it was last there
 	pod   fleet.Pod
+	claim *claim // nil when it is of no store
+	court *court // nil when no operator moves it
 }
 
 // linked tells whether a change of an object may change what pods say of their owner, volumes, budgets or neighbours. Status updates, by far the most
@@ -177,10 +197,51 @@ func linked(old, now any) bool {
 	case *corev1.Namespace:
 		old, ok := old.(*corev1.Namespace)
 		return !ok || !maps.Equal(old.Labels, now.Labels)
+	case *appsv1.StatefulSet:
+		old, ok := old.(*appsv1.StatefulSet)
+		if !ok {
+			old = &appsv1.StatefulSet{}
+		}
+		return !sayTheSame(old.Annotations, now.Annotations) || !sayTheSame(old.Spec.Template.Annotations, now.Spec.Template.Annotations)
+	case *appsv1.Deployment:
+		old, ok := old.(*appsv1.Deployment)
+		if !ok {
+			old = &appsv1.Deployment{}
+		}
+		return !sayTheSame(old.Annotations, now.Annotations) || !sayTheSame(old.Spec.Template.Annotations, now.Spec.Template.Annotations)
+	case *unstructured.Unstructured:
+		return now.GetKind() == "MoverPolicy"
 	case cache.DeletedFinalStateUnknown:
 		return linked(nil, now.Obj)
 	}
 	return false
+}
+
+// sayTheSame tells whether annotations say the same to drover.
+func sayTheSame(a, b map[string]string) bool {
+	ours := func(all map[string]string) map[string]string {
+		out := map[string]string{}
+		for key, value := range all {
+			if strings.HasPrefix(key, prefix) {
+				out[key] = value
+			}
+		}
+		return out
+	}
+	return maps.Equal(ours(a), ours(b))
+}
+
+// observePolicies returns the policies, read anew only when one has changed.
+func (c *Cluster) observePolicies(links uint64) ([]policy, error) {
+	if c.seen.polished == links+1 {
+		return c.seen.policies, nil
+	}
+	all, err := c.readPolicies()
+	if err != nil {
+		return nil, err
+	}
+	c.seen.policies, c.seen.polished = all, links+1
+	return all, nil
 }
 
 func nodeOf(n *corev1.Node) fleet.Node {
@@ -289,6 +350,7 @@ func (c *Cluster) podOf(p *corev1.Pod) fleet.Pod {
 		Affinity: affinityOf(p), PreStop: preStop(p), Grace: graceOf(p), Spread: spreadOf(p), Local: localData(p),
 	}
 	c.link(&out, p)
+	out.Asked = askedOf(&p.ObjectMeta)
 	out.Requests.Pods = 1
 	_, out.Mirror = p.Annotations[corev1.MirrorPodAnnotationKey]
 	if p.DeletionTimestamp != nil {

@@ -56,6 +56,10 @@ func newStock(t testing.TB) *stock {
 	s.rotations = store(&unstructured.Unstructured{})
 	s.cases = cache.NewStore(cache.MetaNamespaceKeyFunc)
 	s.journal = &kind{name: "rotations", mayLack: true, listed: func() bool { return true }}
+	s.services = corelisters.NewServiceLister(store(&corev1.Service{}))
+	s.moves, s.policies = cache.NewStore(cache.MetaNamespaceKeyFunc), cache.NewStore(cache.MetaNamespaceKeyFunc)
+	s.moveKind = &kind{name: "moves", mayLack: true, listed: func() bool { return true }}
+	s.leases = map[string]cache.Store{leaseName: cache.NewStore(cache.MetaNamespaceKeyFunc), ControllerName: cache.NewStore(cache.MetaNamespaceKeyFunc)}
 	return s
 }
 

@@ -12,7 +12,7 @@ import (
 // what was before. The zero value is ready.
 type own[T metav1.Object] struct {
 	mu    sync.Mutex
-	wrote map[string]written[T] // by name
+	wrote map[string]written[T] // by keyOf
 }
 
 type written[T metav1.Object] struct {
@@ -27,39 +27,47 @@ func (o *own[T]) Put(object T) {
 	if o.wrote == nil {
 		o.wrote = map[string]written[T]{}
 	}
-	if have, ok := o.wrote[object.GetName()]; !ok || newer(object, have.object) {
-		o.wrote[object.GetName()] = written[T]{object, time.Now()}
+	if have, ok := o.wrote[keyOf(object)]; !ok || newer(object, have.object) {
+		o.wrote[keyOf(object)] = written[T]{object, time.Now()}
 	}
 }
 
+// keyOf names an object among those of its kind: its name, or namespace/name.
+func keyOf(o metav1.Object) string {
+	if namespace := o.GetNamespace(); namespace != "" {
+		return namespace + "/" + o.GetName()
+	}
+	return o.GetName()
+}
+
 // Get returns the newer of what the informer shows, if it shows anything, and of what was written.
-func (o *own[T]) Get(name string, shown T, there bool) (T, bool) {
+func (o *own[T]) Get(key string, shown T, there bool) (T, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.get(name, shown, there)
+	return o.get(key, shown, there)
 }
 
 // get forgets what it needs no more. An informer that is more than patience behind is lost anyway; what it does not show by then is gone.
-func (o *own[T]) get(name string, shown T, there bool) (T, bool) {
-	w, ok := o.wrote[name]
+func (o *own[T]) get(key string, shown T, there bool) (T, bool) {
+	w, ok := o.wrote[key]
 	if !ok {
 		return shown, there
 	}
 	if there && !newer(w.object, shown) || time.Since(w.at) > patience {
-		delete(o.wrote, name)
+		delete(o.wrote, key)
 		return shown, there
 	}
 	return w.object, true
 }
 
-// Over lays what was written over what the informer shows, by name.
+// Over lays what was written over what the informer shows, by keyOf.
 func (o *own[T]) Over(shown map[string]T) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for name := range o.wrote {
-		seen, there := shown[name]
-		if got, ok := o.get(name, seen, there); ok {
-			shown[name] = got
+	for key := range o.wrote {
+		seen, there := shown[key]
+		if got, ok := o.get(key, seen, there); ok {
+			shown[key] = got
 		}
 	}
 }
@@ -68,8 +76,8 @@ func (o *own[T]) Over(shown map[string]T) {
 func (o *own[T]) Drop(last T) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if w, ok := o.wrote[last.GetName()]; ok && !newer(w.object, last) {
-		delete(o.wrote, last.GetName())
+	if w, ok := o.wrote[keyOf(last)]; ok && !newer(w.object, last) {
+		delete(o.wrote, keyOf(last))
 	}
 }
 

@@ -24,8 +24,10 @@ var Rights = []Right{
 	{rule("", []string{"patch"}, "nodes"), "", "taint a departing node, take it out of load balancers, keep cluster-autoscaler off it"},
 	{rule("", see, "pods"), "", "which pods have to move"},
 	{rule("", []string{"create"}, "pods/eviction"), "", "move them, within their budgets"},
-	{rule("", []string{"patch"}, "pods"), "", "make the old pod of a singleton the cheapest to delete"},
+	{rule("", []string{"patch"}, "pods"), "", "make the old pod of a singleton the cheapest to delete, say what its operator or drover goes by"},
+	{rule("", []string{"create", "delete"}, "pods"), "", "lend a store a temporary pod while one of its own moves"},
 	{rule("policy", follow, "poddisruptionbudgets"), "", "how many pods may be missing"},
+	{rule("", follow, "services"), "", "where clients expect the master of a store"},
 	{rule("", follow, "persistentvolumeclaims", "persistentvolumes", "namespaces"), "", "where pods can run: zones of volumes, neighbours"},
 	{rule("storage.k8s.io", follow, "volumeattachments"), "", "whether a node's volumes are detached"},
 	{rule("apps", see, "deployments", "replicasets", "statefulsets"), "", "what keeps pods running"},
@@ -35,10 +37,20 @@ var Rights = []Right{
 	{rule("drover.dev", []string{"get", "list", "watch", "create", "patch"}, "rotations", "departures"), "", "the durable record of a run"},
 	{rule("drover.dev", []string{"delete"}, "rotations"), "", "forget runs that are long over"},
 	{rule("drover.dev", []string{"patch"}, "rotations/status", "departures/status"), "", "how far it is"},
+	{rule("drover.dev", []string{"get", "list", "watch", "create", "update", "delete"}, "moves"), "", "one move of a store at a time, and how it was before"},
+	{rule("drover.dev", follow, "moverpolicies"), "", "how pods are moved"},
 	{rule("", []string{"create"}, "events"), "default", "tell of departures on their nodes"},
 	{rule("coordination.k8s.io", []string{"create"}, "leases"), leaseNamespace, "one run at a time"},
 	{named(rule("coordination.k8s.io", []string{"get", "update"}, "leases"), leaseName), leaseNamespace, "one run at a time"},
+	{named(rule("coordination.k8s.io", see, "leases"), leaseName, ControllerName), leaseNamespace, "whether anybody acts for the run of a move"},
 	{named(rule("", follow, "configmaps"), stopName), stopNamespace, "heed the cluster-wide stop"},
+}
+
+// SecretRights are what a run, and the controller, need besides in a namespace whose stores name a secret (drover.dev/secret,
+// drover.dev/sentinel-secret, or a MoverPolicy). They are in none of the lists, and in no role that drover installs: whoever reads the secrets of a whole
+// cluster owns it. Who has a store with a secret grants them with a Role in its namespace, on these names alone.
+func SecretRights(namespace string, secrets ...string) []Right {
+	return []Right{{named(rule("", []string{"get"}, "secrets"), secrets...), namespace, "speak to the stores of this namespace"}}
 }
 
 // ControllerName names the controller's lease.
@@ -75,8 +87,8 @@ var PersonRights = []Right{
 // InstallRights are what Install needs.
 var InstallRights = []Right{
 	{rule("apiextensions.k8s.io", []string{"create"}, "customresourcedefinitions"), "", "install drover's kinds"},
-	{named(rule("apiextensions.k8s.io", []string{"get", "patch"}, "customresourcedefinitions"), "rotations.drover.dev", "departures.drover.dev"), "", "bring them up to date"},
-	{rule("drover.dev", []string{"list"}, "rotations", "departures"), "", "see that they are served"},
+	{named(rule("apiextensions.k8s.io", []string{"get", "patch"}, "customresourcedefinitions"), "rotations.drover.dev", "departures.drover.dev", "moves.drover.dev", "moverpolicies.drover.dev"), "", "bring them up to date"},
+	{rule("drover.dev", []string{"list"}, "rotations", "departures", "moves", "moverpolicies"), "", "see that they are served"},
 }
 
 func rule(group string, verbs []string, resources ...string) rbacv1.PolicyRule {

@@ -5,34 +5,19 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"drover.dev/sandbox/cloud"
 )
 
 // Naive replaces the nodes of a group as many scripts do: cordon the old ones, double desired, wait for the new nodes, and let AWS take away
 // what is too much. It is here to show what that costs.
 func (w *World) Naive(ctx context.Context, group string) error {
-	groups, err := w.Cloud.DescribeAutoScalingGroups([]string{group}, nil)
-	if err != nil || len(groups) != 1 {
-		return fmt.Errorf("naive: group %s: %w", group, err)
-	}
-	g := groups[0]
-	nodes, err := w.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: GroupLabel + "=" + group})
+	g, _, err := w.double(ctx, group)
 	if err != nil {
-		return fmt.Errorf("naive: list nodes: %w", err)
-	}
-	fmt.Fprintf(w.Progress, "naive: cordoning %d old nodes\n", len(nodes.Items))
-	for _, n := range nodes.Items {
-		if _, err := w.client.CoreV1().Nodes().Patch(ctx, n.Name, types.MergePatchType, []byte(`{"spec":{"unschedulable":true}}`), metav1.PatchOptions{}); err != nil {
-			return fmt.Errorf("naive: cordon %s: %w", n.Name, err)
-		}
-	}
-	fmt.Fprintf(w.Progress, "naive: desired %d → %d, waiting for the new nodes\n", g.Desired, 2*g.Desired)
-	if err := w.Cloud.SetDesiredCapacity(group, 2*g.Desired, false); err != nil {
-		return fmt.Errorf("naive: %w", err)
-	}
-	if err := w.nodesReady(ctx, 2*g.Desired+1); err != nil {
 		return fmt.Errorf("naive: %w", err)
 	}
 	fmt.Fprintf(w.Progress, "naive: desired %d → %d, AWS chooses who goes\n", 2*g.Desired, g.Desired)
@@ -47,4 +32,33 @@ func (w *World) Naive(ctx context.Context, group string) error {
 	}
 	fmt.Fprintln(w.Progress, "naive: AWS is done; waiting for the pods to come back")
 	return w.allReady(ctx)
+}
+
+// double cordons the nodes of a group and launches as many again. It returns the group and the old nodes when the new ones are ready.
+func (w *World) double(ctx context.Context, group string) (g cloud.Group, old []corev1.Node, err error) {
+	groups, err := w.Cloud.DescribeAutoScalingGroups([]string{group}, nil)
+	if err != nil || len(groups) != 1 {
+		return g, nil, fmt.Errorf("group %s: %d found: %w", group, len(groups), err)
+	}
+	g = groups[0]
+	all, err := w.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return g, nil, fmt.Errorf("list nodes: %w", err)
+	}
+	for _, n := range all.Items {
+		if n.Labels[GroupLabel] == group {
+			old = append(old, n)
+		}
+	}
+	fmt.Fprintf(w.Progress, "Cordoning %d old nodes\n", len(old))
+	for _, n := range old {
+		if _, err := w.client.CoreV1().Nodes().Patch(ctx, n.Name, types.MergePatchType, []byte(`{"spec":{"unschedulable":true}}`), metav1.PatchOptions{}); err != nil {
+			return g, nil, fmt.Errorf("cordon %s: %w", n.Name, err)
+		}
+	}
+	fmt.Fprintf(w.Progress, "Desired %d → %d, waiting for the new nodes\n", g.Desired, 2*g.Desired)
+	if err := w.Cloud.SetDesiredCapacity(group, 2*g.Desired, false); err != nil {
+		return g, nil, err
+	}
+	return g, old, w.nodesReady(ctx, len(all.Items)+g.Desired)
 }

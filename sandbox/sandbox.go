@@ -195,6 +195,7 @@ func (w *World) Env() []string {
 		"AWS_SESSION_TOKEN=",
 		"AWS_PROFILE=",
 		"AWS_EC2_METADATA_DISABLED=true",
+		"DROVER_POD_NETWORK=10.0.0.0/8=127.0.0.0/8",
 	}
 }
 

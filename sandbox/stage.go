@@ -114,6 +114,8 @@ func (w *World) create(ctx context.Context, doc []byte) error {
 	switch o := object.(type) {
 	case *appsv1.Deployment:
 		_, err = w.client.AppsV1().Deployments(o.Namespace).Create(ctx, o, metav1.CreateOptions{})
+	case *appsv1.StatefulSet:
+		_, err = w.client.AppsV1().StatefulSets(o.Namespace).Create(ctx, o, metav1.CreateOptions{})
 	case *appsv1.DaemonSet:
 		_, err = w.client.AppsV1().DaemonSets(o.Namespace).Create(ctx, o, metav1.CreateOptions{})
 	case *corev1.Service:

@@ -1,7 +1,8 @@
-// Package v1alpha1 is drover's objects in the cluster: a Rotation is the durable record of a run, a Departure is one node that has to go.
+// Package v1alpha1 is drover's objects in the cluster: a Rotation is the durable record of a run, a Departure is one node that has to go, a Move is
+// one pod of a store that is on its way, and a MoverPolicy says which pods are a store and how they are moved.
 //
 // FromRecord and Rotation.Record turn a fleet.RotationRecord into an object and back, without loss down to the second; FromCase and Departure.Case
-// a fleet.Case, down to the microsecond. Deep copies (zz_generated.deepcopy.go) and the custom resource definitions (deploy/crds) are generated and checked in:
+// a fleet.Case, FromMove and Move.Move a fleet.StoreMove, down to the microsecond. Deep copies (zz_generated.deepcopy.go) and the custom resource definitions (deploy/crds) are generated and checked in:
 //
 //	go generate ./api/...
 //
@@ -20,8 +21,10 @@ var GroupVersion = schema.GroupVersion{Group: "drover.dev", Version: "v1alpha1"}
 
 // Resources, as they are named in URLs.
 var (
-	Rotations  = GroupVersion.WithResource("rotations")
-	Departures = GroupVersion.WithResource("departures")
+	Rotations     = GroupVersion.WithResource("rotations")
+	Departures    = GroupVersion.WithResource("departures")
+	Moves         = GroupVersion.WithResource("moves")
+	MoverPolicies = GroupVersion.WithResource("moverpolicies")
 )
 
 // Labels of a Departure: a run's names its run; one that AWS gave notice of says so, and its name is the instance's id.

@@ -114,7 +114,7 @@ func TestGeneratingChangesNothing(t *testing.T) {
 		t.Fatalf("controller-gen: %v\n%s", err, out)
 	}
 	made, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil || len(made) != 3 {
+	if err != nil || len(made) != 5 {
 		t.Fatalf("generated %v, %v", made, err)
 	}
 	for _, path := range made {

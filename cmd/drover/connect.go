@@ -20,6 +20,7 @@ import (
 	"drover.dev/engine"
 	"drover.dev/fleet"
 	"drover.dev/kube"
+	"drover.dev/redis"
 )
 
 // connection holds the flags that say which cluster and which account. Kubernetes' flags are kubectl's own.
@@ -27,6 +28,7 @@ type connection struct {
 	kube    *genericclioptions.ConfigFlags
 	profile string
 	region  string
+	pods    string
 }
 
 func (c *connection) flags(f *pflag.FlagSet) {
@@ -35,6 +37,7 @@ func (c *connection) flags(f *pflag.FlagSet) {
 	c.kube.AddFlags(f)
 	f.StringVar(&c.profile, "profile", "", "AWS profile (otherwise AWS_PROFILE and the usual rules)")
 	f.StringVar(&c.region, "region", "", "AWS region (otherwise AWS_REGION and the usual rules)")
+	f.StringVar(&c.pods, "pods", reachDirect, "how the pods of stores are reached: direct, or forward (through the API server)")
 }
 
 // cloudEvery is how often AWS is asked while a run waits for it.
@@ -44,6 +47,7 @@ const cloudEvery = 2 * time.Second
 type site struct {
 	cluster *kube.Cluster
 	cloud   *aws.Cloud
+	stores  *redis.Hand
 	place   string // for people: context, account, region
 }
 
@@ -61,7 +65,11 @@ func (c *connection) connect(ctx context.Context) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &site{cluster: cluster, cloud: cloud, place: c.cluster() + ", " + where}, nil
+	stores, err := c.stores(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &site{cluster: cluster, cloud: cloud, stores: stores, place: c.cluster() + ", " + where}, nil
 }
 
 // dial connects to the cluster alone, without informers: for what must work when AWS does not answer.
@@ -130,7 +138,7 @@ func (c *connection) loadAWS(ctx context.Context) (sdk.Config, error) {
 
 // engine returns the loop over the named groups.
 func (s *site) engine(groups []string, note func(engine.Note)) *engine.Engine {
-	return &engine.Engine{Cloud: s.cloud, Cluster: s.cluster, Groups: groups, Note: note, Now: time.Now, CloudEvery: cloudEvery, Fence: kube.Fence}
+	return &engine.Engine{Cloud: s.cloud, Cluster: s.cluster, Stores: s.stores, Groups: groups, Note: note, Now: time.Now, CloudEvery: cloudEvery, Fence: kube.Fence}
 }
 
 // observe returns the fleet with the named groups; observeAll with every group.

@@ -32,6 +32,7 @@ type controlling struct {
 	node        string
 	rebalance   string
 	policy      fleet.Policy
+	guard       guarding
 }
 
 // What a controller asks of the API server and AWS at most: a wave of hundreds of nodes is its hour, and priority and fairness are the server's.
@@ -71,6 +72,7 @@ drover drain go their own way, through the same door.`,
 	f.StringVar(&r.rebalance, "rebalance", string(r.policy.Rebalance), "what a rebalance recommendation brings: replace, cordon or ignore")
 	f.DurationVar(&r.policy.RebalanceFor, "rebalance-for", r.policy.RebalanceFor, "how long a node stays closed for a recommendation that nothing came of")
 	f.IntVar(&r.policy.RebalancePerHour, "rebalance-per-hour", r.policy.RebalancePerHour, "nodes of a group that may be replaced for recommendations in an hour")
+	r.guard.flags(f)
 	f.DurationVar(&r.policy.Join, "join", r.policy.Join, "how long a new instance that a launch hook holds may take to become a Ready node; 0 for as long as AWS allows")
 	return c
 }
@@ -93,7 +95,7 @@ func (r *controlling) check() error {
 	case p.Join < 0:
 		return bad("join", "%s is less than 0", p.Join)
 	}
-	return nil
+	return r.guard.check()
 }
 
 // control leads whenever no other process does, until the context ends.
@@ -115,10 +117,19 @@ func (a *app) control(ctx context.Context, r *controlling) error {
 			}
 		}()
 	}
+	guard, err := a.guardian(within, &r.guard, site.cluster, func(string) {}, stop)
+	if err != nil {
+		return err
+	}
+	defer guard.close()
 	fmt.Fprintf(a.err, "drover controller on %s; queue %s; waits to lead\n", site.place, named(r.queue))
 	c := a.controller(site, queue, r, m)
+	c.See = guard.seeing(c.See)
 	for within.Err() == nil {
-		err := site.cluster.Lead(within, identity(), kube.ControllerName, func(ctx context.Context) error { return a.lead(ctx, c, site, queue, m) })
+		err := site.cluster.Lead(within, identity(), kube.ControllerName, func(ctx context.Context) error {
+			go guard.keep(ctx)
+			return a.lead(ctx, c, site, queue, m)
+		})
 		var fatal *fleet.Fatal
 		switch {
 		case within.Err() != nil || err == nil:
@@ -176,7 +187,7 @@ func (a *app) controller(s *site, queue *aws.Queue, r *controlling, m *meter) *e
 	tell := a.logger()
 	c := &engine.Controller{
 		Engine: &engine.Engine{
-			Cloud: s.cloud, Cluster: s.cluster, AllGroups: true, Now: time.Now, CloudEvery: controllerEvery, AtOnce: controllerAtOnce, Fence: kube.Fence, NoteUpTo: 10 * time.Minute,
+			Cloud: s.cloud, Cluster: s.cluster, Stores: s.stores, AllGroups: true, Now: time.Now, CloudEvery: controllerEvery, AtOnce: controllerAtOnce, Fence: kube.Fence, NoteUpTo: 10 * time.Minute,
 			Note: func(n engine.Note) { m.note(n); tell(n) },
 		},
 		Docket: s.cluster, Census: s.cloud, Policy: r.policy, Parse: notice.Parse,

@@ -47,7 +47,7 @@ witness counts moves and budgets, and every request is counted. Exits with 1 if 
 	c.Flags().BoolVar(&d.naive, "naive", false, "cordon, double, and let AWS choose, as a script would")
 	c.Flags().StringVar(&d.machines, "machines", "auto", "what runs pods: kubelet, light or auto")
 	c.Flags().Float64Var(&d.rate, "rate", 50, "requests per second")
-	parent.AddCommand(c, a.demoPgbouncerCommand())
+	parent.AddCommand(c, a.demoPgbouncerCommand(), a.demoRedisCommand())
 	return parent
 }
 
@@ -85,7 +85,7 @@ func (a *app) rehearse(ctx context.Context, w *sandbox.World, d *demo) error {
 		return err
 	}
 	fmt.Fprintln(a.err, "Publishing a new image")
-	if err := publish(ctx, w.Env(), io.Discard); err != nil {
+	if err := publish(ctx, w.Env(), sandbox.StageGroup, io.Discard); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -93,7 +93,7 @@ func (a *app) rehearse(ctx context.Context, w *sandbox.World, d *demo) error {
 	if d.naive {
 		err = w.Naive(ctx, sandbox.StageGroup)
 	} else {
-		forecast, err = a.runSelf(ctx, w)
+		forecast, err = a.runSelf(ctx, w, sandbox.StageGroup)
 	}
 	took := time.Since(began)
 	if err != nil {
@@ -124,13 +124,13 @@ var forecastLine = regexp.MustCompile(`Done in .* \(forecast ([0-9hms.]+)\)`)
 
 // runSelf runs drover rotate as anybody would: this same program, in another process, with nothing but the environment. It prints the plan
 // first, and returns its forecast.
-func (a *app) runSelf(ctx context.Context, w *sandbox.World) (time.Duration, error) {
+func (a *app) runSelf(ctx context.Context, w *sandbox.World, group string) (time.Duration, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return 0, fmt.Errorf("find this program: %w", err)
 	}
-	fmt.Fprintf(a.err, "\n$ drover rotate %s --yes\n", sandbox.StageGroup)
-	cmd := exec.CommandContext(ctx, self, "rotate", sandbox.StageGroup, "--yes", "--color", a.color)
+	fmt.Fprintf(a.err, "\n$ drover rotate %s --yes\n", group)
+	cmd := exec.CommandContext(ctx, self, "rotate", group, "--yes", "--color", a.color)
 	cmd.Env = append(os.Environ(), w.Env()...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 30 * time.Second
@@ -147,8 +147,8 @@ func (a *app) runSelf(ctx context.Context, w *sandbox.World) (time.Duration, err
 	return time.ParseDuration(m[1])
 }
 
-// publish makes a new default version of the stage's launch template, over the wire, as a pipeline would.
-func publish(ctx context.Context, env []string, w io.Writer) error {
+// publish makes a new version of the launch template that a group is named like, over the wire, as a pipeline would.
+func publish(ctx context.Context, env []string, name string, w io.Writer) error {
 	get := func(name string) string {
 		for _, v := range env {
 			if rest, ok := strings.CutPrefix(v, name+"="); ok {
@@ -162,7 +162,7 @@ func publish(ctx context.Context, env []string, w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("AWS configuration: %w", err)
 	}
-	name, latest := sandbox.StageGroup, "$Latest"
+	latest := "$Latest"
 	image := "ami-0a" + fmt.Sprintf("%015x", time.Now().Unix())
 	out, err := ec2.NewFromConfig(cfg).CreateLaunchTemplateVersion(ctx, &ec2.CreateLaunchTemplateVersionInput{
 		LaunchTemplateName: &name, SourceVersion: &latest, LaunchTemplateData: &ec2types.RequestLaunchTemplateData{ImageId: &image},

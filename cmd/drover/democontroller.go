@@ -26,13 +26,19 @@ func (d *poolerDemo) startController(ctx context.Context) (*demoController, erro
 	if err := d.runSetup(ctx); err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(d.a.err, "\n$ drover controller --queue %s &\n", demoQueue)
-	cmd, err := d.self("controller", "--queue", demoQueue, "--listen", "127.0.0.1:0")
+	tell := func(line string) { d.say("drover", "", "%s", line) }
+	return d.a.startController(ctx, d.w, tell, "--queue", demoQueue)
+}
+
+// startController starts a controller in the world, and returns when it leads.
+func (a *app) startController(ctx context.Context, w *sandbox.World, tell func(line string), flags ...string) (*demoController, error) {
+	fmt.Fprintf(a.err, "\n$ drover controller %s &\n", strings.Join(flags, " "))
+	cmd, err := selfIn(w, append([]string{"controller", "--listen", "127.0.0.1:0"}, flags...)...)
 	if err != nil {
 		return nil, err
 	}
 	c := &demoController{cmd: cmd, leads: make(chan struct{}), gone: make(chan struct{})}
-	said := &lines{tell: d.heard(sync.OnceFunc(func() { close(c.leads) }))}
+	said := &lines{tell: heard(tell, sync.OnceFunc(func() { close(c.leads) }))}
 	cmd.Stdout, cmd.Stderr = said, said
 	cmd.WaitDelay = 10 * time.Second
 	if err := cmd.Start(); err != nil {
@@ -92,7 +98,7 @@ func (c *demoController) stop() {
 // runSetup makes the queue, the rules and the hook.
 func (d *poolerDemo) runSetup(ctx context.Context) error {
 	fmt.Fprintf(d.a.err, "\n$ drover setup %s --yes\n", sandbox.PoolerGroup)
-	cmd, err := d.self("setup", sandbox.PoolerGroup, "--yes", "--color", d.a.color)
+	cmd, err := selfIn(d.w, "setup", sandbox.PoolerGroup, "--yes", "--color", d.a.color)
 	if err != nil {
 		return err
 	}
@@ -107,26 +113,26 @@ func (d *poolerDemo) runSetup(ctx context.Context) error {
 	return nil
 }
 
-// self is this program, to be run in the world.
-func (d *poolerDemo) self(args ...string) (*exec.Cmd, error) {
+// selfIn is this program, to be run in a world.
+func selfIn(w *sandbox.World, args ...string) (*exec.Cmd, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
 	cmd := exec.Command(program, args...)
-	cmd.Env = append(os.Environ(), d.w.Env()...)
+	cmd.Env = append(os.Environ(), w.Env()...)
 	return cmd, nil
 }
 
-// heard tells what the controller says, without its own time, and notes when it leads.
-func (d *poolerDemo) heard(leads func()) func(string) {
+// heard tells what a controller says, without its own time, and notes when it leads.
+func heard(tell func(string), leads func()) func(string) {
 	return func(line string) {
 		if at, rest, ok := strings.Cut(line, "  "); ok {
 			if _, err := time.Parse(time.RFC3339, at); err == nil {
 				line = rest
 			}
 		}
-		d.say("drover", "", "%s", line)
+		tell(line)
 		if line == "leads" {
 			leads()
 		}

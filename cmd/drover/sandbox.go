@@ -351,7 +351,7 @@ func (a *app) sandboxPublish(f *sandboxFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return publish(c.Context(), w.Env, a.err)
+			return publish(c.Context(), w.Env, sandbox.StageGroup, a.err)
 		},
 	}
 }

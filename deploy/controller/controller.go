@@ -1,7 +1,9 @@
-// Package controller carries the manifests that run drover in a cluster: base is the controller, imds is the DaemonSet for clusters without a queue.
-// Each folder is a kustomize base of plain YAML; Objects reads the same files, so that the binary can apply or print them.
+// Package controller carries the manifests that run drover in a cluster: base is the controller, guard its eviction guard, imds is the DaemonSet for
+// clusters without a queue. Each folder is a kustomize base of plain YAML, guard a component on top of base; Objects reads the same files, so that the
+// binary can apply or print them.
 //
-// What differs from cluster to cluster is the image and, in the environment of base's one container, AWS_REGION, DROVER_CLUSTER and DROVER_QUEUE.
+// What differs from cluster to cluster is the image and, in the environment of base's one container, AWS_REGION, DROVER_CLUSTER, DROVER_QUEUE and, with
+// the guard, DROVER_GUARD.
 // Nothing else is a setting here: an overlay patches the rest.
 package controller
 
@@ -17,6 +19,7 @@ import (
 // The folders.
 const (
 	Base     = "base"
+	Guard    = "guard"
 	Metadata = "imds"
 )
 
@@ -25,7 +28,7 @@ const Image = "registry.invalid/drover"
 
 // Files are the manifests, with a kustomization.yaml to each folder.
 //
-//go:embed base/*.yaml imds/*.yaml
+//go:embed base/*.yaml guard/*.yaml imds/*.yaml
 var Files embed.FS
 
 // Objects are the objects of a folder, in the order in which they are to be applied: that of its kustomization.yaml.

@@ -36,8 +36,9 @@ func TestRolesAreTheRights(t *testing.T) {
 // Every role is bound to the one ServiceAccount of its folder, which exists, and nothing else is.
 func TestRolesAreBound(t *testing.T) {
 	for folder, account := range map[string]rbacv1.Subject{
-		"base": {Kind: "ServiceAccount", Namespace: "drover-system", Name: "drover-controller"},
-		"imds": {Kind: "ServiceAccount", Namespace: "drover-imds", Name: "drover-imds"},
+		"base":  {Kind: "ServiceAccount", Namespace: "drover-system", Name: "drover-controller"},
+		"guard": {Kind: "ServiceAccount", Namespace: "drover-system", Name: "drover-controller"},
+		"imds":  {Kind: "ServiceAccount", Namespace: "drover-imds", Name: "drover-imds"},
 	} {
 		roles, bound := map[string]bool{}, map[string]bool{}
 		bind := func(namespace string, ref rbacv1.RoleRef, subjects []rbacv1.Subject) {
@@ -60,6 +61,9 @@ func TestRolesAreBound(t *testing.T) {
 		}
 		if len(roles) == 0 || !reflect.DeepEqual(roles, bound) {
 			t.Errorf("%s: roles %v, bound %v", folder, roles, bound)
+		}
+		if folder == "guard" {
+			continue // its account is base's
 		}
 		accounts := objects[serviceAccount](t, folder)
 		if len(accounts) != 1 || accounts[0].Name != account.Name || accounts[0].Namespace != account.Namespace {
@@ -168,6 +172,8 @@ func permissionsText() string {
 			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", groupName(r), things(r), strings.Join(r.Rule.Verbs, ", "), place(r), r.For)
 		}
 	}
+	b.WriteString("\n## The eviction guard\n\n`deploy/controller/guard/rbac.yaml`, for the controller's service account: get and patch Secret `drover-system/drover-guard` and ")
+	b.WriteString("ValidatingWebhookConfiguration `drover-guard`. Nothing when the guard is not installed.\n")
 	b.WriteString("\n## drover imds\n\n`deploy/controller/imds/rbac.yaml`: get, create and patch `departures` of drover.dev. Nothing in AWS.\n")
 	b.WriteString("\n## The controller in AWS\n\n`aws.NoticeActions`. `drover setup --policy` prints them as a policy that is limited to the cluster's own groups and queues.\n\n")
 	b.WriteString("| action | on | for |\n|---|---|---|\n")

@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -41,7 +42,7 @@ func TestServerTakesTheManifests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, folder := range folders {
+	for _, folder := range append(folders, controller.Guard) {
 		create(t, objects, folder)
 	}
 	client, err := kubernetes.NewForConfig(p.Config())
@@ -50,7 +51,7 @@ func TestServerTakesTheManifests(t *testing.T) {
 	}
 	within, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for _, r := range kube.ControllerRights() {
+	for _, r := range append(kube.ControllerRights(), guardRights(t)...) {
 		for _, a := range asked(r) {
 			for !may(t, client, a) { // the authorizer sees new roles a moment later
 				select {
@@ -64,6 +65,7 @@ func TestServerTakesTheManifests(t *testing.T) {
 	for _, a := range []authorizationv1.ResourceAttributes{
 		{Verb: "get", Resource: "secrets", Namespace: "drover-system"}, {Verb: "delete", Resource: "nodes"}, {Verb: "update", Resource: "configmaps", Namespace: "kube-system", Name: "coredns"},
 		{Verb: "update", Group: "coordination.k8s.io", Resource: "leases", Namespace: "kube-system", Name: "kube-scheduler"},
+		{Verb: "list", Resource: "secrets", Namespace: "drover-system"}, {Verb: "patch", Group: "admissionregistration.k8s.io", Resource: "validatingwebhookconfigurations", Name: "theirs"},
 	} {
 		if may(t, client, a) {
 			t.Errorf("the controller may %s %s %s", a.Verb, a.Resource, a.Name)
@@ -71,15 +73,23 @@ func TestServerTakesTheManifests(t *testing.T) {
 	}
 	d, all := one[appsv1.Deployment](t, "base"), one[appsv1.DaemonSet](t, "imds")
 	for namespace, spec := range map[string]corev1.PodSpec{d.Namespace: d.Spec.Template.Spec, all.Namespace: all.Spec.Template.Spec} {
-		if err := admit(t, client, namespace, spec); err != nil {
+		if err := letIn(t, client, namespace, spec); err != nil {
 			t.Errorf("pod in %s: %v", namespace, err)
 		}
 	}
 	onHost := all.Spec.Template.Spec
 	onHost.ServiceAccountName = d.Spec.Template.Spec.ServiceAccountName
-	if err := admit(t, client, d.Namespace, onHost); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "hostNetwork=true") {
+	if err := letIn(t, client, d.Namespace, onHost); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "hostNetwork=true") {
 		t.Errorf("a pod on the host network in %s: %v", d.Namespace, err)
 	}
+}
+
+// guardRights are those of the guard's roles.
+func guardRights(t *testing.T) []kube.Right {
+	t.Helper()
+	out := []kube.Right{{Rule: one[rbacv1.ClusterRole](t, controller.Guard).Rules[0]}}
+	role := one[rbacv1.Role](t, controller.Guard)
+	return append(out, kube.Right{Rule: role.Rules[0], Namespace: role.Namespace})
 }
 
 func create(t *testing.T, client dynamic.Interface, folder string) {
@@ -131,8 +141,8 @@ func may(t *testing.T, client kubernetes.Interface, a authorizationv1.ResourceAt
 	return got.Status.Allowed
 }
 
-// admit has the server try to make a pod.
-func admit(t *testing.T, client kubernetes.Interface, namespace string, spec corev1.PodSpec) error {
+// letIn has the server try to make a pod.
+func letIn(t *testing.T, client kubernetes.Interface, namespace string, spec corev1.PodSpec) error {
 	t.Helper()
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "try-"}, Spec: spec}
 	_, err := client.CoreV1().Pods(namespace).Create(t.Context(), pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict})

@@ -39,6 +39,14 @@
 // Every machine listens on its node ports and forwards to ready endpoints, as kube-proxy would. ProxyFor gives the same to a
 // node that is not a machine of this package.
 //
+// # Streams
+//
+// With Options.Streams, kubectl exec, port-forward and logs work for process pods: a command of exec runs where the container's
+// probes do, with the same paths rewritten; port-forward dials the pod's own address. The API server finds the machine by its
+// ExternalIP, a loopback address, so it has to prefer that over InternalIP. A command goes on when its client leaves, until it or the
+// container ends. Terminals (exec -t), attach, and of logs all but tail and limit-bytes are refused in words. Pods on real kubelets
+// (sandbox/plane) have none of this: their container runtime says that sessions are not part of the sandbox.
+//
 // # What it refuses
 //
 // A process pod that asks for something unknown here (a gRPC probe, an odd volume, an image's own entrypoint) waits with reason

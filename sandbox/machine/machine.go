@@ -85,6 +85,9 @@ func (mach *Machine) register() error {
 	if err != nil {
 		return err
 	}
+	if err := mach.serveStreams(&want.Status); err != nil {
+		return fmt.Errorf("serve exec, port-forward and logs: %w", err)
+	}
 	node, err := nodes.Create(mach.ctx, want, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
 		node, err = mach.adopt(want)

@@ -2,10 +2,12 @@ package machine
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -30,6 +32,10 @@ type Options struct {
 	Speed  float64       // divides the durations of simulated pods; 0 means 1
 	Ready  time.Duration // from registration to a Ready node, 0 means 1s; divided by Speed
 	Log    *slog.Logger
+
+	// Streams is what a machine of this address serves kubectl exec, port-forward and logs with; whom it lets in may do all of that. When it
+	// is nil, no machine does.
+	Streams func(address net.IP) (*tls.Config, error)
 }
 
 // Manager runs all machines of a sandbox.

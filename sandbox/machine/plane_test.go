@@ -122,7 +122,7 @@ func newWorld(t *testing.T, o Options) *world {
 		_, err := w.client.CoreV1().ServiceAccounts(w.ns).Get(t.Context(), "default", metav1.GetOptions{})
 		return err
 	})
-	o.Dir = t.TempDir()
+	o.Dir, o.Streams = t.TempDir(), p.MachineTLS
 	log := &logWriter{t: t}
 	o.Log = slog.New(slog.NewTextHandler(log, nil))
 	if w.m, err = New(context.Background(), o); err != nil {

@@ -66,15 +66,21 @@ func (m *Manager) onThread(f func()) error {
 	}
 }
 
-// start runs argv with its output going to out. The machine knows the process before anybody else does, so Kill cannot miss it.
-func (pl place) start(argv []string, out io.Writer) (*process, error) {
+// stdio is what a process reads and where it writes; nil is nothing, and nowhere.
+type stdio struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// start runs argv. The machine knows the process before anybody else does, so Kill cannot miss it.
+func (pl place) start(argv []string, std stdio) (*process, error) {
 	program, err := pl.lookup(argv[0])
 	if err != nil {
 		return nil, err
 	}
 	mach := pl.p.mach
-	cmd := &exec.Cmd{Path: program, Args: argv, Env: pl.env, Dir: pl.dir, Stdout: out, Stderr: out, SysProcAttr: ownGroup()}
-	// A child that outlives the first process keeps a pipe open; its output is lost rather than waited for.
+	cmd := &exec.Cmd{Path: program, Args: argv, Env: pl.env, Dir: pl.dir, Stdin: std.in, Stdout: std.out, Stderr: std.err, SysProcAttr: ownGroup()}
+	// A child that outlives the first process keeps a pipe open; its output is lost rather than waited for. So is input that nobody reads.
 	cmd.WaitDelay = time.Second
 	pl.p.become(cmd, pl.spec)
 	x := &process{mach: mach, place: pl, cmd: cmd, ended: make(chan struct{})}
@@ -166,7 +172,7 @@ func (c *container) startProcess(ctx context.Context) (task, error) {
 		return nil, err
 	}
 	defer log.Close()
-	x, err := pl.start(argv, log)
+	x, err := pl.start(argv, stdio{out: log, err: log})
 	if err != nil {
 		return nil, err
 	}
@@ -182,8 +188,8 @@ func (pl place) lookupEnv(name string) (string, bool) {
 	return "", false
 }
 
-// command runs argv beside the container's process until it ends, or ctx or the container does; then it is killed.
-func (x *process) command(ctx context.Context, argv []string) error {
+// beside runs argv beside the container's process until it ends, or ctx or the container does; then it is killed.
+func (x *process) beside(ctx context.Context, argv []string, std stdio) (exit, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(x.alive, cancel)()
@@ -191,20 +197,29 @@ func (x *process) command(ctx context.Context, argv []string) error {
 	for i, a := range argv {
 		args[i] = x.place.mounts.rewrite(a)
 	}
-	out := &tail{}
-	y, err := x.place.start(args, out)
+	y, err := x.place.start(args, std)
 	if err != nil {
-		return err
+		return exit{}, err
 	}
 	select {
 	case <-y.ended:
 	case <-ctx.Done():
 		y.kill()
 		<-y.ended
-		return fmt.Errorf("%s: stopped: %w", strings.Join(argv, " "), context.Cause(ctx))
+		return exit{}, fmt.Errorf("%s: stopped: %w", strings.Join(argv, " "), context.Cause(ctx))
 	}
-	if y.end.code != 0 {
-		return fmt.Errorf("%s: exit code %d: %s", strings.Join(argv, " "), y.end.code, out)
+	return y.end, nil
+}
+
+// command is beside for probes and hooks: an exit code other than 0 is an error that quotes the output.
+func (x *process) command(ctx context.Context, argv []string) error {
+	out := &tail{}
+	end, err := x.beside(ctx, argv, stdio{out: out, err: out})
+	if err != nil {
+		return err
+	}
+	if end.code != 0 {
+		return fmt.Errorf("%s: exit code %d: %s", strings.Join(argv, " "), end.code, out)
 	}
 	return nil
 }

@@ -57,6 +57,7 @@ type settings struct {
 	caFile        string
 	server        keyPair // of etcd and the API server
 	admin         keyPair // of every client of ours
+	streams       keyPair // of the API server as a client of kubelets and machines
 	serviceKey    string
 	kubeconfig    string
 	dataDir       string
@@ -102,9 +103,10 @@ func (s *settings) apiServer() []string {
 		"--tls-private-key-file=" + s.server.key,
 		"--client-ca-file=" + s.caFile,
 		"--kubelet-certificate-authority=" + s.caFile,
-		"--kubelet-client-certificate=" + s.admin.cert,
-		"--kubelet-client-key=" + s.admin.key,
-		"--kubelet-preferred-address-types=InternalIP",
+		"--kubelet-client-certificate=" + s.streams.cert,
+		"--kubelet-client-key=" + s.streams.key,
+		// Light machines are on the loopback network, which they call their ExternalIP: InternalIP is where only the cluster believes them to be.
+		"--kubelet-preferred-address-types=ExternalIP,InternalIP",
 		"--service-account-key-file=" + s.serviceKey,
 		"--service-account-signing-key-file=" + s.serviceKey,
 		"--service-account-issuer=https://kubernetes.default.svc",

@@ -183,6 +183,9 @@ func (p *Plane) configure(now time.Time) error {
 	if s.admin, err = p.ca.issue("admin", subject{name: "drover-sandbox-admin", group: "system:masters"}, now); err != nil {
 		return err
 	}
+	if s.streams, err = p.ca.issue("kubelet-client", subject{name: streamsClient, group: "system:masters"}, now); err != nil {
+		return err
+	}
 	if err := writeKubeconfig(s.kubeconfig, p.server(), s.caFile, s.admin); err != nil {
 		return err
 	}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	rediskeys "drover.dev/sandbox/keys"
+)
+
+// redisVerdict holds what is known after the demo, and judges it.
+type redisVerdict struct {
+	redisDemoFlags
+	before, after map[string]bool // instances
+	took          time.Duration
+	work          rediskeys.Report
+	lost          map[string]rediskeys.Loss // by store
+	failovers     map[string]int            // by shard
+	stale         []string
+	strangers     []string // pods that no StatefulSet has made
+	covered       int      // slots
+	members       int      // of the cluster that were asked
+	same          bool     // they all see the same,
+	differ        string   // or how they differ
+}
+
+// clusterSlots and clusterMembers are what a whole cluster of the demo has.
+const (
+	clusterSlots   = 16384
+	clusterMembers = 6
+)
+
+// print writes the report; a promise that does not hold is an error.
+func (v *redisVerdict) print(out io.Writer) error {
+	fmt.Fprintf(out, "\nReport\n")
+	broken, promises := 0, 0
+	check := func(ok bool, format string, args ...any) {
+		mark := "ok    "
+		promises++
+		if !ok {
+			mark = "BROKEN"
+			broken++
+		}
+		fmt.Fprintf(out, "  %s  %s\n", mark, fmt.Sprintf(format, args...))
+	}
+	left := 0
+	for id := range v.before {
+		if v.after[id] {
+			left++
+		}
+	}
+	check(left == 0 && len(v.after) == len(v.before), "%d of %d old instances are gone, by id; there are %d now", len(v.before)-left, len(v.before), len(v.after))
+	for _, store := range []string{sessionStore, cacheStore} {
+		w, lost := v.work.Of(store), v.lost[store]
+		check(lost == rediskeys.Loss{} && w.Missing == 0 && w.Written > 0, "%s: %d of %d acknowledged writes are lost%s; %d of %d reads missed one",
+			store, lost.Writes, w.Written, because(lost.Trouble), w.Missing, w.Read)
+	}
+	check(v.failoversAre(sessionStore, 1, 2), "failovers of the pinned master (there and back: 2): %s", failoverWords(v.failovers, sessionStore))
+	check(v.failoversAre(cacheStore, 3, 1), "failovers of each shard of the cluster (%s): %s", v.clusterWant(), failoverWords(v.failovers, cacheStore))
+	check(len(v.stale) == 0, "addresses of pods that are gone, in the lists of Sentinels and members: %d %s", len(v.stale), strings.Join(v.stale, ", "))
+	check(len(v.strangers) == 0, "temporary pods left: %d %s", len(v.strangers), strings.Join(v.strangers, ", "))
+	check(v.covered == clusterSlots && v.members == clusterMembers && v.same, "%d of %d slots are served; %s", v.covered, clusterSlots, v.agreement())
+	fmt.Fprintf(out, "  took    %s\n\n%s", v.took.Round(time.Second), figures(v.work))
+	if broken > 0 {
+		return &exit{exitFailed, fmt.Errorf("%d of %d promises did not hold: %d acknowledged writes are lost", broken, promises, v.lost[sessionStore].Writes+v.lost[cacheStore].Writes)}
+	}
+	return nil
+}
+
+// because puts a cause into brackets, if there is one.
+func because(err error) string {
+	if err == nil {
+		return ""
+	}
+	return fmt.Sprintf(" (%v)", err)
+}
+
+// failoversAre tells whether each of a store's shards had as many failovers as it should. When people drain node by node, in an order of their
+// own, a shard may need a second one: who took over has to leave as well.
+func (v *redisVerdict) failoversAre(store string, shards, want int) bool {
+	had := failoversOf(v.failovers, store)
+	for _, n := range had {
+		if n != want && !(v.guard && n == 2) {
+			return false
+		}
+	}
+	return len(had) == shards
+}
+
+func (v *redisVerdict) clusterWant() string {
+	if v.guard {
+		return "1, or 2 where the replica's node came later"
+	}
+	return "1"
+}
+
+func failoverWords(all map[string]int, store string) string {
+	had := failoversOf(all, store)
+	var words []string
+	for _, shard := range slices.Sorted(maps.Keys(had)) {
+		words = append(words, strings.TrimSpace(fmt.Sprintf("%d %s", had[shard], strings.TrimPrefix(strings.TrimPrefix(shard, store), " "))))
+	}
+	return strings.Join(words, ", ")
+}
+
+func (v *redisVerdict) agreement() string {
+	if v.same {
+		return fmt.Sprintf("all %d members see the same cluster", v.members)
+	}
+	return "members differ: " + v.differ
+}
+
+// figures is what each library did and felt.
+func figures(r rediskeys.Report) string {
+	var b strings.Builder
+	var rows [][]string
+	for _, l := range r.Lines {
+		rows = append(rows, []string{l.Store, l.Library, strconv.Itoa(l.Written), strconv.Itoa(l.Failed), l.Gap.Round(time.Millisecond).String(),
+			strconv.Itoa(l.Read), strconv.Itoa(l.ReadFailed), l.Failures()})
+	}
+	columns(&b, "STORE LIBRARY WRITTEN FAILED LONGEST-GAP READ FAILED ERRORS", rows)
+	return b.String()
+}
