@@ -245,7 +245,7 @@ func (k *sentinelKeeper) unseat(m, master *fleet.Member) bool {
 			a.Effect = "hidden"
 		}
 	case len(m.Replicas) == 0 && m.Keys == 0:
-	case m.Fence.Replicas > good(m) || m.Offset <= master.Offset:
+	case m.Fence.Replicas > good(m) || !m.Ahead(master):
 		a.Verb, a.Why = fleet.Demote, "the role was handed over, and it has not heard"
 	default:
 		k.wait("pods %s and %s both took writes as the master, and the Sentinels name %s: a person has to compare their data, save what only %s has, then make it a replica (REPLICAOF)", master.Pod.Name, m.Pod.Name, master.Pod.Name, m.Pod.Name)

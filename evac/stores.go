@@ -179,7 +179,9 @@ func (v *tick) keepers(d *door) []kept {
 				continue
 			}
 			if why := v.mayNot(e, p); why != "" && !p.Terminating {
-				v.hold("pod "+p.Ref.String(), "stays on %s: %s", e.Name(), why)
+				if !d.open[e] { // otherwise it was said
+					v.hold("pod "+p.Ref.String(), "stays on %s: %s", e.Name(), why)
+				}
 				continue
 			}
 			x := e.has.loads[j].x

@@ -96,7 +96,10 @@ type Member struct {
 	Loading  bool
 	Saving   bool // a save or a rewrite of the log runs: SIGTERM would not be heard
 	SaveErr  string
-	Offset   int64 // of the replication stream
+	Offset   int64  // of the replication stream
+	History  string // its id: offsets of different histories cannot be compared
+	History2 string // the one before it became a master, "" when none; good up to Offset2, exclusive
+	Offset2  int64
 	Keys     int64
 	Replicas []Replica // of a master
 	Fence    Fence
@@ -160,6 +163,21 @@ type Sentinel struct {
 	NoQuorum string   // why it could not have a failover authorized; "" when it could
 	Replicas []Listed // of the master
 	Peers    []Listed // the other Sentinels
+}
+
+// Ahead tells whether a member may have taken writes that another does not have: unless both went through the same history, and it is not further.
+func (m *Member) Ahead(of *Member) bool {
+	switch {
+	case m.History == "":
+		return true
+	case m.History == of.History:
+		return m.Offset > of.Offset
+	case m.History == of.History2:
+		return m.Offset >= of.Offset2
+	case m.History2 != "" && (m.History2 == of.History || m.History2 == of.History2):
+		return m.Offset >= m.Offset2 // it began its own with the first write
+	}
+	return true
 }
 
 // Listed is an entry of a Sentinel's list.
