@@ -14,15 +14,14 @@ import (
 // other pod of the store leaves. What is to be done it derives from what the store's members say; the only thing written down is which pod is
 // moved and how everything was set before (fleet.StoreMove).
 type keeper struct {
-	run     string
-	now     time.Time
-	st      *fleet.Store
-	goals   []goal
-	away    func(node string) bool // a node that leaves, or that takes no pods: no place to go to
-	pod     func(uid string) *fleet.Pod
-	avoid   []string
-	every   time.Duration // between two looks at the store while something is awaited of it
-	mayTake bool          // moves of runs that nobody carries on are taken over
+	run   string
+	now   time.Time
+	st    *fleet.Store
+	goals []goal
+	away  func(node string) bool // a node that leaves, or that takes no pods: no place to go to
+	pod   func(uid string) *fleet.Pod
+	avoid []string
+	every time.Duration // between two looks at the store while something is awaited of it
 
 	acts  []fleet.Action
 	holds []fleet.Hold
@@ -63,7 +62,7 @@ func (k *keeper) next() {
 		k.holdAll("store %s is being asked", st.Name)
 	case m == nil:
 		k.begin()
-	case m.Run != k.run && !(k.mayTake && m.Idle):
+	case m.Run != k.run && !m.Idle:
 		k.holdAll("run %s moves pod %s of store %s", m.Run, m.Pod, st.Name)
 	case m.Run != k.run:
 		k.engage(m, "nobody carries run "+m.Run+" on", func(m *fleet.StoreMove) { m.Run = k.run })

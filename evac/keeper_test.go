@@ -124,7 +124,9 @@ func TestSentinelStates(t *testing.T) {
 		{"S3 half switched", bad, func(s *fleet.Snapshot, st *fleet.Store) {
 			moved(st, master)
 			half(st)
-			st.Member(master).Fence, st.Member(master).Replicas = fleet.Fence{Replicas: 1, Lag: 2}, nil
+			m, x := st.Member(master), st.Member(replica)
+			m.Fence, m.Replicas, m.History, m.Offset = fleet.Fence{Replicas: 1, Lag: 2}, nil, "old", 120
+			x.History, x.History2, x.Offset2 = "new", "old", 101
 		}, "demote redis-master-0>redis-replica-0"},
 		{"S4 fenced, candidate gone", bad, func(s *fleet.Snapshot, st *fleet.Store) {
 			moved(st, master)
@@ -167,7 +169,7 @@ func TestSentinelStates(t *testing.T) {
 			over(st)
 			m := reborn(s, master)
 			m.Role, m.Keys, m.Offset, m.History, m.Master, m.Link = fleet.RoleMaster, 3, 1, "other", "", false
-			m.Fence, m.Replicas = fleet.Fence{Replicas: 1, Lag: 2}, []fleet.Replica{{Address: "x:1", Online: true}}
+			m.Fence = fleet.Fence{Replicas: 1, Lag: 1}
 		}, "hold: moves pod redis-master-0: pods redis-replica-0 and redis-master-0 both took writes"},
 		{"S8 syncing", good, func(s *fleet.Snapshot, st *fleet.Store) {
 			moved(st, master)

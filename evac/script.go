@@ -1,8 +1,10 @@
 package evac
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"drover.dev/fleet"
 )
@@ -60,6 +62,12 @@ func (k *scriptKeeper) carry() {
 	}
 }
 
+// How long one call of a hook may take. What takes longer says so by failing, and is asked again.
+const (
+	usualHook   = 5 * time.Second
+	longestHook = 7 * time.Second
+)
+
 // hooked tells whether a hook has succeeded, or there is none; it is called until it has. That is written down, for whoever goes on: a hook may be called
 // again by who did not come to write it, and has to bear that.
 func (k *scriptKeeper) hooked(hook string, in fleet.PodRef) bool {
@@ -67,6 +75,7 @@ func (k *scriptKeeper) hooked(hook string, in fleet.PodRef) bool {
 	if k.st.Spec.Hooks[hook] == "" || slices.Contains(m.Hooked, hook) {
 		return true
 	}
-	k.do(fleet.Action{Verb: fleet.Call, Pod: in, Hook: hook, Move: m, Why: "its owner's hook"})
+	within := min(cmp.Or(k.st.Spec.HookTimeout, usualHook), longestHook)
+	k.do(fleet.Action{Verb: fleet.Call, Pod: in, Hook: hook, Effect: k.st.Spec.Hooks[hook], Grace: within, Move: m, Why: "its owner's hook"})
 	return false
 }

@@ -17,6 +17,13 @@ import (
 // A Sentinel: while all the others agree and could have a failover authorized without it.
 type sentinelKeeper struct{ *keeper }
 
+// A fence's seconds tell what it is for: one that was set before the role went says that nothing was acknowledged since; one that was set on a second
+// master does not.
+const (
+	fenceLag  = 2
+	frozenLag = 1
+)
+
 // named is the master by the word of the Sentinels: of those with the highest epoch, when a majority of all agrees with them. unsure says why there is none.
 func (k *sentinelKeeper) named() (address string, unsure string) {
 	var top *fleet.Sentinel
@@ -245,12 +252,12 @@ func (k *sentinelKeeper) unseat(m, master *fleet.Member) bool {
 			a.Effect = "hidden"
 		}
 	case len(m.Replicas) == 0 && m.Keys == 0:
-	case m.Fence.Replicas > good(m) || !m.Ahead(master):
+	case !m.Ahead(master), m.Fence.Replicas > good(m) && m.Fence.Lag == fenceLag && m.History == master.History2: // fenced when the role went
 		a.Verb, a.Why = fleet.Demote, "the role was handed over, and it has not heard"
 	default:
 		k.wait("pods %s and %s both took writes as the master, and the Sentinels name %s: a person has to compare their data, save what only %s has, then make it a replica (REPLICAOF)", master.Pod.Name, m.Pod.Name, master.Pod.Name, m.Pod.Name)
 		if m.Fence.Replicas < 1 {
-			k.do(fleet.Action{Verb: fleet.Fence_, Pod: m.Pod, Node: m.Node, Fence: fleet.Fence{Replicas: 1, Lag: 2}, Why: "it takes no more writes until a person has decided"})
+			k.do(fleet.Action{Verb: fleet.Fence_, Pod: m.Pod, Node: m.Node, Fence: fleet.Fence{Replicas: 1, Lag: frozenLag}, Why: "it takes no more writes until a person has decided"})
 		}
 		return true
 	}
@@ -322,7 +329,7 @@ func (k *sentinelKeeper) switchTo(from, to *fleet.Member) {
 		k.wait("%s", why)
 		return
 	}
-	need := fleet.Fence{Replicas: max(1, good(from), k.prior(from).Fence.Replicas), Lag: 2}
+	need := fleet.Fence{Replicas: max(1, good(from), k.prior(from).Fence.Replicas), Lag: fenceLag}
 	if from.Fence != need {
 		k.do(fleet.Action{Verb: fleet.Fence_, Pod: from.Pod, Node: from.Node, Fence: need, Why: "whatever happens from here, no write is acknowledged that only it has"})
 		return

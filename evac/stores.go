@@ -98,13 +98,11 @@ func (v *tick) keep(all []kept, mayBegin bool) (release []func()) {
 	}
 	for i := range v.s.Stores {
 		st := &v.s.Stores[i]
-		if !st.Confirmed || st.Move == nil && (!mayBegin || len(by[st]) == 0) {
+		if !st.Confirmed || !v.concerns(st, len(by[st]) > 0, mayBegin) {
 			continue
 		}
 		k := v.keeperOf(st, by[st])
-		if k.next(); st.Move == nil && len(by[st]) == 0 {
-			continue
-		}
+		k.next()
 		for _, a := range k.acts {
 			v.do(a)
 		}
@@ -124,8 +122,20 @@ func (v *tick) keep(all []kept, mayBegin bool) (release []func()) {
 	return release
 }
 
+// concerns tells whether a store is this run's business: it moves a pod of it, or wants to. What nobody carries on, the controller does.
+func (v *tick) concerns(st *fleet.Store, wanted, mayBegin bool) bool {
+	switch m := st.Move; {
+	case m == nil:
+		return wanted && mayBegin
+	case m.Run == v.plan.Run:
+		return true
+	default:
+		return wanted || v.plan.Policy != nil && m.Idle
+	}
+}
+
 func (v *tick) keeperOf(st *fleet.Store, goals []kept) *keeper {
-	k := &keeper{run: v.plan.Run, now: v.s.Now, st: st, pod: v.ix.pod, every: storeEvery, mayTake: v.plan.Policy != nil, away: v.noPlace}
+	k := &keeper{run: v.plan.Run, now: v.s.Now, st: st, pod: v.ix.pod, every: storeEvery, away: v.noPlace}
 	if v.quiet {
 		k.every = seldomly
 	}

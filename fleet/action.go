@@ -107,7 +107,7 @@ type Action struct {
 	Nodes     []string        // DeleteGroup: its nodes, each of which has to be empty
 	Instances []string        // DeleteGroup: those that the decision knew of; the hand refuses when there are others
 	Grace     time.Duration   // Evict, Delete: how long the pod may take to stop; zero for its own. Whole seconds
-	Hook      string          // Replace, Heartbeat, Complete
+	Hook      string          // Replace, Heartbeat, Complete, Call
 	Result    string          // Complete: Continue or Abandon
 	Case      *Case           // File
 	Store     string          // verbs of stores

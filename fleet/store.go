@@ -44,7 +44,7 @@ type StoreSpec struct {
 	Linger         time.Duration     // between a change of roles and the eviction of who had it: clients follow meanwhile; 5s
 	Leader         Requirement       // leader-last: label of the pod that leads
 	Hooks          map[string]string // script: by HookPre, HookReady, HookPost; "http://:8080/path" or "exec: command"
-	HookTimeout    time.Duration     // of one call of a hook; 30s
+	HookTimeout    time.Duration     // of one call of a hook; 5s, 7s at most: it is called again until it succeeds
 	Replicas       int               // data pods that its workloads want together; 0 when unknown
 	Watchers       int               // Sentinel pods that their workload wants; 0 when unknown
 }

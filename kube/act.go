@@ -62,6 +62,8 @@ func (c *Cluster) Act(ctx context.Context, a fleet.Action) error {
 		return c.unlend(ctx, a)
 	case fleet.Court:
 		return c.court(ctx, a)
+	case fleet.Call:
+		return c.call(ctx, a)
 	}
 	return fmt.Errorf("kube does not know how to %s", a.Verb)
 }

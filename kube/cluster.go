@@ -56,6 +56,9 @@ const firstSync = 2 * time.Minute
 
 // Cluster is one Kubernetes cluster, seen through informers.
 type Cluster struct {
+	*Streams
+	Reach Reach // to the pods' ports, for hooks; nil to go through the API server
+
 	client  kubernetes.Interface
 	objects dynamic.Interface // for drover's own kinds
 	bell    *bell
@@ -119,7 +122,11 @@ func Dial(ctx context.Context, cfg *rest.Config) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kubernetes client: %w", err)
 	}
-	return &Cluster{client: client, objects: objects, bell: newBell()}, greet(ctx, cfg)
+	streams, err := OpenStreams(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("kubernetes client: %w", err)
+	}
+	return &Cluster{Streams: streams, client: client, objects: objects, bell: newBell()}, greet(ctx, cfg)
 }
 
 // greet asks the server for its version, so that an unreachable or refusing one is told at once and in one sentence.

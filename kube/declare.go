@@ -156,7 +156,7 @@ func oneOf(words []string) string {
 
 // plain is the spec of a store whose owner said nothing.
 func plain() fleet.StoreSpec {
-	return fleet.StoreSpec{Port: dataPort, SentinelPort: sentinelPort, Failback: fleet.FailbackIfPinned, Linger: 5 * time.Second, HookTimeout: 30 * time.Second}
+	return fleet.StoreSpec{Port: dataPort, SentinelPort: sentinelPort, Failback: fleet.FailbackIfPinned, Linger: 5 * time.Second, HookTimeout: 5 * time.Second}
 }
 
 // declaration is what somebody says of pods of a store.

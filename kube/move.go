@@ -246,7 +246,7 @@ func (c *Cluster) writeMove(m *v1alpha1.Move, send func(*unstructured.Unstructur
 func (c *Cluster) succeed(ctx context.Context, a fleet.Action, old fleet.StoreMove) (fleet.StoreMove, error) {
 	want := *a.Move.Clone()
 	same := old.Pod.Namespace == want.Pod.Namespace && old.Pod.Name == want.Pod.Name
-	if old.Run == a.Run && !same {
+	if old.Run == a.Run && !same && !atRest(old, want) {
 		reason := fmt.Sprintf("store %s: pod %s of it is being moved already by this run; it moves one at a time", a.Store, old.Pod)
 		return want, &fleet.Refused{Reason: reason, Wait: budgetWait}
 	}
@@ -274,6 +274,14 @@ func (c *Cluster) succeed(ctx context.Context, a fleet.Action, old fleet.StoreMo
 		want.ID, want.Home, want.Since, want.Switched, want.Switches, want.Hooked = old.ID, old.Home, old.Since, old.Switched, old.Switches, slices.Clone(old.Hooked)
 	}
 	return want, nil
+}
+
+// atRest tells whether a move only waits for what it had forgotten to stay so: then another pod's may take its place, knowing of that. Whoever has not
+// seen the move on file does not know.
+func atRest(old, next fleet.StoreMove) bool {
+	return len(old.Ghosts) > 0 && !slices.ContainsFunc(old.Ghosts, func(g fleet.Ghost) bool {
+		return !slices.ContainsFunc(next.Ghosts, func(o fleet.Ghost) bool { return o.ID == g.ID })
+	})
 }
 
 // before joins what members were set to; the older word on each stands.

@@ -113,6 +113,12 @@ func TestEngage(t *testing.T) {
 	if got := w.onMove(); got.Pod != third.Pod || got.Home || got.Switches != 0 || got.Temp != "a-0-drover" || len(got.Ghosts) != 1 || !reflect.DeepEqual(got.Prior, want.Prior) {
 		t.Fatalf("taken over for another pod: %+v", got)
 	}
+	fourth := *third.Clone() // of the same run: its move waits for nothing but ghosts, and another pod's takes its place
+	fourth.Pod, fourth.Ghosts = fleet.PodRef{Namespace: w.name, Name: "c-0", UID: "u-c-0"}, second.Ghosts
+	w.ok(w.engaged(fourth))
+	if got := w.onMove(); got.Pod != fourth.Pod || len(got.Ghosts) != 1 || !reflect.DeepEqual(got.Prior, want.Prior) {
+		t.Fatalf("the next pod: %+v", got)
+	}
 	for range 2 {
 		w.ok(w.cluster.Act(t.Context(), fleet.Action{Verb: fleet.Disengage, Run: "r-3", Store: w.storeName()}))
 		if got := w.onMove(); got != nil {

@@ -124,7 +124,7 @@ func TestASentinelStore(t *testing.T) {
 	st := s.store("shop/orders")
 	want := fleet.StoreSpec{
 		Master: "main", Port: 6379, SentinelPort: 26379, TLS: true, Secret: "redis", Failback: fleet.FailbackIfPinned, Floor: 1, Linger: 8 * time.Second,
-		HookTimeout: 30 * time.Second, Replicas: 2, Watchers: 3,
+		HookTimeout: 5 * time.Second, Replicas: 2, Watchers: 3,
 	}
 	if !reflect.DeepEqual(st.Spec, want) {
 		t.Errorf("spec\n got %+v\nwant %+v", st.Spec, want)
@@ -342,9 +342,12 @@ func TestMembersComeAndGo(t *testing.T) {
 	lent.Labels = map[string]string{storeLabel: "cache", temporaryLabel: "m-1"}
 	lent.OwnerReferences = []metav1.OwnerReference{{APIVersion: "drover.dev/v1alpha1", Kind: "Move", Name: "cache", UID: "m-1"}}
 	s.put(lent)
-	false_ := aPod("shop", "copy", "n9") // somebody copied the labels
-	false_.Labels = lent.Labels
-	s.put(false_)
+	copied := aPod("shop", "copy", "n9") // somebody copied the labels
+	copied.Labels = lent.Labels
+	s.put(copied)
+	copied = lent.DeepCopy() // or all of it, and the move is another one by now
+	copied.Name, copied.UID, copied.OwnerReferences[0].UID = "copy-2", "copy-2", "m-2"
+	s.put(copied)
 	st := s.store("shop/cache")
 	if members, _ := names(st); !slices.Equal(members, []string{"a-0", "a-0-drover"}) || st.Spec.Replicas != 3 {
 		t.Fatalf("members %v of %d", members, st.Spec.Replicas)

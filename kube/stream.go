@@ -117,6 +117,9 @@ func (s *Streams) podURL(pod fleet.PodRef, subresource string) *url.URL {
 	return s.client.CoreV1().RESTClient().Post().Namespace(pod.Namespace).Resource("pods").Name(pod.Name).SubResource(subresource).URL()
 }
 
+// pingEvery is also how long it takes to notice that the API server lost the kubelet: it says so only when it is sent something.
+const pingEvery = 3 * time.Second
+
 func (s *Streams) websocketTunnel(ctx context.Context, to *url.URL) (httpstream.Connection, error) {
 	transport, holder, err := websocket.RoundTripperFor(s.cfg)
 	if err != nil {
@@ -130,7 +133,7 @@ func (s *Streams) websocketTunnel(ctx context.Context, to *url.URL) (httpstream.
 	if err != nil {
 		return nil, err
 	}
-	return spdy.NewClientConnectionWithPings(forward.NewTunnelingConnection("drover", conn), forward.PingPeriod)
+	return spdy.NewClientConnectionWithPings(forward.NewTunnelingConnection("drover", conn), pingEvery)
 }
 
 func (s *Streams) spdyTunnel(ctx context.Context, to *url.URL) (httpstream.Connection, error) {

@@ -23,7 +23,7 @@ func (c *Cluster) TryEvict(ctx context.Context, pods []fleet.PodRef) (refused ma
 	for range min(triesAtOnce, len(pods)) {
 		wg.Go(func() {
 			for ref := range next {
-				err := c.askEviction(ctx, ref, "", metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}})
+				err := c.askEviction(ctx, ref, "dry-run", metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}})
 				if err != nil && ctx.Err() != nil {
 					continue // no answer
 				}

@@ -112,6 +112,9 @@ func (s *Set) Shut(d time.Duration) { s.observe(timeToShut, d) }
 // Evicted counts an eviction by its answer.
 func (s *Set) Evicted(result string) { s.count(evictions, result) }
 
+// Guarded counts an eviction that the guard was asked about, by its verdict.
+func (s *Set) Guarded(decision string) { s.count(guarded, decision) }
+
 // Killed counts a pod that a deadline forced out.
 func (s *Set) Killed() { s.count(podsKilled) }
 
@@ -129,6 +132,18 @@ func (s *Set) Action(verb, result string) { s.count(actions, verb, result) }
 
 // Holds notes how often drover stands still now. A class is a word for a kind of reason, never the reason itself.
 func (s *Set) Holds(byClass map[string]int) { s.replace(holds, byClass) }
+
+// StoreMove counts a move of a pod of a store, by how it went: once when it is over, and for every time that it could not begin.
+func (s *Set) StoreMove(store, mover, result string) { s.count(storeMoves, store, mover, result) }
+
+// StoreMoved notes how long a move of a pod of a store took, from when it was written down to when everything was as before.
+func (s *Set) StoreMoved(d time.Duration) { s.observe(storeMove, d) }
+
+// Switched notes how long a role took to change from one pod of a store to another.
+func (s *Set) Switched(d time.Duration) { s.observe(storeSwitch, d) }
+
+// Moving notes how many moves are in progress in each store: one or none. Stores that are not named have none.
+func (s *Set) Moving(byStore map[string]int) { s.replace(storeActive, byStore) }
 
 // Leader notes whether this process leads.
 func (s *Set) Leader(leads bool) {

@@ -61,6 +61,7 @@ func everything(s *Set) {
 	s.Margin(20 * time.Second)
 	s.Shut(time.Second)
 	s.Evicted("refused")
+	s.Guarded("held")
 	s.Killed()
 	s.Heartbeat("done")
 	s.Completed("gone")
@@ -68,6 +69,10 @@ func everything(s *Set) {
 	s.Call("CompleteLifecycleAction", "")
 	s.Action("create group", "failed")
 	s.Holds(map[string]int{"budget": 4})
+	s.StoreMove("shop/orders", "sentinel", "done")
+	s.StoreMoved(90 * time.Second)
+	s.Switched(1200 * time.Millisecond)
+	s.Moving(map[string]int{"shop/orders": 1})
 	s.Leader(true)
 	s.Tick(20 * time.Millisecond)
 }
@@ -76,29 +81,34 @@ func TestEverythingIsCounted(t *testing.T) {
 	s := New("v1.2.3")
 	everything(s)
 	want := map[string]string{
-		"drover_notices_total{fate=stored,kind=spot,source=eventbridge}":   "2",
-		"drover_notices_total{fate=poison,kind=none,source=none}":          "1",
-		"drover_notice_delay_seconds{}":                                    "1 of 1.5",
-		"drover_poison_messages_total{}":                                   "1",
-		"drover_queue_messages{state=visible}":                             "3",
-		"drover_queue_messages{state=dead}":                                "1",
-		"drover_queue_oldest_seconds{}":                                    "90",
-		"drover_cases{phase=draining}":                                     "2",
-		"drover_cases{phase=shut}":                                         "1",
-		"drover_case_duration_seconds{}":                                   "1 of 600",
-		"drover_case_deadline_margin_seconds{}":                            "2 of -10",
-		"drover_time_to_shut_seconds{}":                                    "1 of 1",
-		"drover_evictions_total{result=refused}":                           "1",
-		"drover_pods_killed_total{}":                                       "1",
-		"drover_hook_heartbeats_total{result=done}":                        "1",
-		"drover_hook_completions_total{result=gone}":                       "1",
-		"drover_aws_calls_total{action=CompleteLifecycleAction,code=OK}":   "1",
-		"drover_aws_calls_total{action=CompleteLifecycleAction,code=none}": "1",
-		"drover_actions_total{result=failed,verb=create group}":            "1",
-		"drover_holds{class=budget}":                                       "4",
-		"drover_leader{}":                                                  "1",
-		"drover_tick_seconds{}":                                            "1 of 0.02",
-		"drover_build_info{version=v1.2.3}":                                "1",
+		"drover_notices_total{fate=stored,kind=spot,source=eventbridge}":         "2",
+		"drover_notices_total{fate=poison,kind=none,source=none}":                "1",
+		"drover_notice_delay_seconds{}":                                          "1 of 1.5",
+		"drover_poison_messages_total{}":                                         "1",
+		"drover_queue_messages{state=visible}":                                   "3",
+		"drover_queue_messages{state=dead}":                                      "1",
+		"drover_queue_oldest_seconds{}":                                          "90",
+		"drover_cases{phase=draining}":                                           "2",
+		"drover_cases{phase=shut}":                                               "1",
+		"drover_case_duration_seconds{}":                                         "1 of 600",
+		"drover_case_deadline_margin_seconds{}":                                  "2 of -10",
+		"drover_time_to_shut_seconds{}":                                          "1 of 1",
+		"drover_evictions_total{result=refused}":                                 "1",
+		"drover_guard_reviews_total{decision=held}":                              "1",
+		"drover_pods_killed_total{}":                                             "1",
+		"drover_hook_heartbeats_total{result=done}":                              "1",
+		"drover_hook_completions_total{result=gone}":                             "1",
+		"drover_aws_calls_total{action=CompleteLifecycleAction,code=OK}":         "1",
+		"drover_aws_calls_total{action=CompleteLifecycleAction,code=none}":       "1",
+		"drover_actions_total{result=failed,verb=create group}":                  "1",
+		"drover_holds{class=budget}":                                             "4",
+		"drover_store_moves_total{mover=sentinel,result=done,store=shop/orders}": "1",
+		"drover_store_move_seconds{}":                                            "1 of 90",
+		"drover_store_switch_seconds{}":                                          "1 of 1.2",
+		"drover_store_move_active{store=shop/orders}":                            "1",
+		"drover_leader{}":                                                        "1",
+		"drover_tick_seconds{}":                                                  "1 of 0.02",
+		"drover_build_info{version=v1.2.3}":                                      "1",
 	}
 	got := told(t, s)
 	for series, v := range want {
@@ -152,6 +162,7 @@ func TestSeriesAreBounded(t *testing.T) {
 	s.Call("Evict", "InvalidInstance: the instance i-1 is not in the group, and so on")
 	s.Call("Evict", strings.Repeat("x", 65))
 	s.Call("Evict", "bad\xff")
+	s.Moving(map[string]int{strings.Repeat("n", 63) + "/" + strings.Repeat("s", 63): 1, "shop/orders/0": 1})
 	got := told(t, s)
 	series := 0
 	for name := range got {
@@ -163,6 +174,9 @@ func TestSeriesAreBounded(t *testing.T) {
 		t.Errorf("%d series, %s calls among the others", series, rest)
 	}
 	if got["drover_aws_calls_total{action=Act,code=Code0}"] != "2" || got["drover_aws_calls_total{action=Evict,code=other}"] != "3" {
+		t.Errorf("%v", got)
+	}
+	if got["drover_store_move_active{store="+strings.Repeat("n", 63)+"/"+strings.Repeat("s", 63)+"}"] != "1" || got["drover_store_move_active{store=other}"] != "1" {
 		t.Errorf("%v", got)
 	}
 	many := map[string]int{}

@@ -38,12 +38,17 @@ const (
 	caseDuration   = "drover_case_duration_seconds"
 	timeToShut     = "drover_time_to_shut_seconds"
 	evictions      = "drover_evictions_total"
+	guarded        = "drover_guard_reviews_total"
 	podsKilled     = "drover_pods_killed_total"
 	hookHeartbeats = "drover_hook_heartbeats_total"
 	hookCompletion = "drover_hook_completions_total"
 	awsCalls       = "drover_aws_calls_total"
 	actions        = "drover_actions_total"
 	holds          = "drover_holds"
+	storeMoves     = "drover_store_moves_total"
+	storeSwitch    = "drover_store_switch_seconds"
+	storeMove      = "drover_store_move_seconds"
+	storeActive    = "drover_store_move_active"
 	leader         = "drover_leader"
 	tick           = "drover_tick_seconds"
 	build          = "drover_build_info"
@@ -52,6 +57,7 @@ const (
 var (
 	kind   = Label{"kind", "terminate-hook, launch-hook, spot, rebalance, state, scheduled, capacity-block, capacity-reservation, test, canary; none for what was not understood"}
 	source = Label{"source", "eventbridge, auto-scaling, sns, sweep, imds, person; none for what was not understood"}
+	store  = Label{"store", "namespace/name of a store"}
 	fate   = Label{"fate", "stored, known, ignored, foreign, poison, canary, failed"}
 )
 
@@ -68,12 +74,18 @@ var Table = []Metric{
 	{caseDuration, Histogram, nil, "From when a case was opened to its end.", []float64{1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14400, 86400, 172800}},
 	{timeToShut, Histogram, nil, "From when it was heard that a node goes to when it was tainted and out of load balancers.", []float64{0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60, 300}},
 	{evictions, Counter, []Label{{"result", "done, refused, failed"}}, "Evictions, by answer. Refused is what a budget does.", nil},
+	{guarded, Counter, []Label{{"decision", "passed, own, held, timed-out, failed"}}, "Evictions that the guard was asked about, by its decision. Timed-out and failed ones went through though a mover should have moved the pod first.", nil},
 	{podsKilled, Counter, nil, "Pods that a deadline forced out: deleted past their budget, or with less time to stop than their own.", nil},
 	{hookHeartbeats, Counter, []Label{{"result", "done, refused, failed"}}, "Heartbeats, by answer. Refused: AWS is busy, or a right is missing.", nil},
 	{hookCompletion, Counter, []Label{{"result", "done, refused, failed"}}, "Completions of hooks, by answer. A hook that waits no more is done.", nil},
 	{awsCalls, Counter, []Label{{"action", "AWS's names of its actions"}, {"code", "AWS's error codes; OK; none for no answer"}}, "Calls to AWS, each attempt.", nil},
 	{actions, Counter, []Label{{"verb", "drover's verbs"}, {"result", "done, refused, failed"}}, "Effects on the world, by how they went.", nil},
 	{holds, Gauge, []Label{{"class", "kinds of reasons, in one word"}}, "How often drover stands still now, by why.", nil},
+	{storeMoves, Counter, []Label{store, {"mover", "sentinel, rediscluster, script, leader-last"}, {"result", "done; refused, failed for one that could not begin"}}, "Moves of pods of stores, by how they went.", nil},
+	{storeSwitch, Histogram, nil, "How long a role took to change from one pod of a store to another: with Sentinels clients cannot write for most of it, in a cluster for a part.",
+		[]float64{0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8}},
+	{storeMove, Histogram, nil, "From when a move of a pod of a store was written down to when everything was as before.", []float64{5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 14400}},
+	{storeActive, Gauge, []Label{store}, "1 while a pod of the store is being moved, by whichever run.", nil},
 	{leader, Gauge, nil, "1 for the process that leads, otherwise 0.", nil},
 	{tick, Histogram, nil, "How long a tick took to observe the fleet and decide.", []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}},
 	{build, Gauge, []Label{{"version", "drover's"}}, "Always 1.", nil},

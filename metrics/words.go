@@ -19,6 +19,9 @@ const (
 // word is what may be a label's value. Texts with more in them are somebody's sentences or names.
 var word = regexp.MustCompile(`^[A-Za-z0-9_.-]+( [A-Za-z0-9_.-]+){0,3}$`)
 
+// storeName is what else may be one: the name of a store, of which there are few. Nodes and pods come and go, stores hardly do.
+var storeName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}/[a-z0-9][a-z0-9.-]{0,62}$`)
+
 // bound makes labels' values such that the number of series cannot grow without end.
 func (s *Set) bound(metric string, values []string) []string {
 	s.mu.Lock()
@@ -39,7 +42,7 @@ func (s *Set) admit(label, v string) string {
 		seen = map[string]bool{}
 		s.words[label] = seen
 	}
-	if !seen[v] && (len(seen) >= mostWords || len(v) > 64 || !word.MatchString(v)) {
+	if !seen[v] && (len(seen) >= mostWords || !storeName.MatchString(v) && (len(v) > 64 || !word.MatchString(v))) {
 		v = other
 	}
 	seen[v] = true

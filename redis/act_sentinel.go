@@ -32,6 +32,13 @@ func (d *deed) watchers(ctx context.Context, silent bool) (watch, error) {
 	return all, nil
 }
 
+// introduce tells members what the Sentinels call them.
+func (ws watch) introduce(members ...*heard) {
+	for _, w := range ws {
+		w.introduce(members...)
+	}
+}
+
 // agree refuses unless all Sentinels take m for the master, in peace.
 func (ws watch) agree(m *heard) error {
 	for _, w := range ws {
@@ -65,6 +72,7 @@ func (d *deed) majority(ctx context.Context, m *heard) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	ws.introduce(m)
 	all := max(len(d.st.Sentinels), d.st.Spec.Watchers)
 	n, address := ws.naming(m)
 	if 2*n <= all {
@@ -74,7 +82,9 @@ func (d *deed) majority(ctx context.Context, m *heard) (string, error) {
 }
 
 // follows tells whether a replicates b.
-func follows(a, b *heard) bool { return a.Role == fleet.RoleReplica && b.is(a.Master) }
+func follows(a, b *heard) bool {
+	return a.Role == fleet.RoleReplica && (b.is(a.Master) || a.Link && b.feeds(a))
+}
 
 // demote makes the old master, which has not noticed yet, a replica of the new one.
 func (d *deed) demote(ctx context.Context) error {
@@ -113,19 +123,11 @@ func (d *deed) mayDemote(ctx context.Context) error {
 		return err
 	}
 	fenced := old.Fence.Lag > 0 && old.good < old.Fence.Replicas
-	if fenced || !ahead(old, heir) {
+	if fenced || !old.Ahead(&heir.Member) {
 		return nil
 	}
 	return refuse("pods %s and %s of store %s are two masters, and each may have writes that the other lacks (offset %d and %d, %s has %d of %d replicas that its min-replicas-to-write wants): "+
 		"save the data of %s, then decide which to keep", old.Pod, heir.Pod, d.st.Name, old.Offset, heir.Offset, old.Pod, old.good, old.Fence.Replicas, old.Pod)
-}
-
-// ahead tells whether old may have writes that heir has not. Where heir took old's history over, the offset at which it did counts: it has gone on since.
-func ahead(old, heir *heard) bool {
-	if old.ids.now != "" && old.ids.now == heir.ids.before {
-		return old.Offset > heir.ids.until
-	}
-	return old.Offset > heir.Offset
 }
 
 // retire makes a paused master a replica, and sends its clients away so that they look for the new one.
@@ -230,6 +232,7 @@ func (d *deed) masterIsUp(ctx context.Context, ws watch) error {
 	if err != nil {
 		return err
 	}
+	ws.introduce(all...)
 	for _, m := range all {
 		if m.is(ws[0].Master) && m.Role == fleet.RoleMaster {
 			return nil

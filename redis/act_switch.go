@@ -34,6 +34,7 @@ func (d *deed) switchMaster(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ws.introduce(old, heir)
 	if n, _ := ws.naming(heir); n == len(ws) && follows(old, heir) {
 		return nil
 	}
@@ -56,7 +57,7 @@ func maySwitch(old, heir *heard) error {
 	switch {
 	case old.Role != fleet.RoleMaster:
 		return refuse("pod %s is no master: it replicates %s", old.Pod, old.Master)
-	case heir.Role != fleet.RoleReplica || heir.ids.now != old.ids.now:
+	case heir.Role != fleet.RoleReplica || heir.History != old.History:
 		return refuse("pod %s is no replica of pod %s", heir.Pod, old.Pod)
 	case !heir.Link:
 		return refuse("the link of pod %s to its master is down", heir.Pod)

@@ -91,16 +91,24 @@ func (h *Hand) Observe(ctx context.Context, st *fleet.Store) {
 	}
 	h.sweep(st)
 	data, watch := h.logins(ctx, st)
-	watchers := make([]watcher, len(st.Sentinels))
+	members, watchers := make([]*heard, len(st.Members)), make([]*watcher, len(st.Sentinels))
 	h.each(len(st.Members)+len(st.Sentinels), func(i int) {
 		if i < len(st.Members) {
-			st.Members[i] = h.hear(ctx, st, st.Members[i], data).Member
+			m := h.hear(ctx, st, st.Members[i], data)
+			members[i] = &m
 			return
 		}
 		i -= len(st.Members)
-		watchers[i] = h.watch(ctx, st, st.Sentinels[i], watch)
-		st.Sentinels[i] = watchers[i].Sentinel
+		w := h.watch(ctx, st, st.Sentinels[i], watch)
+		watchers[i] = &w
 	})
+	introduce(members, watchers)
+	for i, m := range members {
+		st.Members[i] = m.Member
+	}
+	for i, w := range watchers {
+		st.Sentinels[i] = w.Sentinel
+	}
 	st.Read = h.now()
 	if st.Trouble == "" && st.Mover == fleet.SentinelMover {
 		st.Trouble = storeTrouble(st, watchers)

@@ -99,22 +99,25 @@ func TestStrangers(t *testing.T) {
 	}
 }
 
-// A master that went on after its heir was promoted is ahead, however far the heir has come since.
-func TestAhead(t *testing.T) {
-	at := func(offset int64, ids histories) *heard { return &heard{Member: fleet.Member{Offset: offset}, ids: ids} }
-	heir := at(2000, histories{"new", "old", 1000})
+// What a real Redis says of its histories is what tells whether it is ahead.
+func TestHistories(t *testing.T) {
+	const zeros = "0000000000000000000000000000000000000000"
+	told := func(text string) *heard {
+		r := &heard{}
+		r.take(parseInfo("role:master\n" + text))
+		return r
+	}
+	heir := told("master_replid:new\nmaster_replid2:old\nsecond_repl_offset:1001\nmaster_repl_offset:2000\n")
 	for _, c := range []struct {
-		name string
-		old  *heard
-		want bool
+		name, info string
+		ahead      bool
 	}{
-		{"stopped where the heir took over", at(1000, histories{now: "old"}), false},
-		{"went on", at(1050, histories{now: "old"}), true},
-		{"other history, further", at(2001, histories{now: "other"}), true},
-		{"other history, empty", at(0, histories{now: "other"}), false},
+		{"stopped where the heir took over", "master_replid:old\nmaster_repl_offset:1000\nmaster_replid2:" + zeros + "\nsecond_repl_offset:-1", false},
+		{"went on", "master_replid:old\nmaster_repl_offset:1050\nmaster_replid2:" + zeros + "\nsecond_repl_offset:-1", true},
+		{"another history", "master_replid:other\nmaster_repl_offset:5\nmaster_replid2:" + zeros + "\nsecond_repl_offset:-1", true},
 	} {
-		if ahead(c.old, heir) != c.want {
-			t.Errorf("%s: ahead is %t", c.name, !c.want)
+		if old := told(c.info); old.Ahead(&heir.Member) != c.ahead || old.History2 != "" || old.Offset2 != 0 {
+			t.Errorf("%s: ahead is %t, %+v", c.name, !c.ahead, old)
 		}
 	}
 }

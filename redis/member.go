@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 
 	"drover.dev/fleet"
 )
@@ -14,17 +15,10 @@ type heard struct {
 	line       *line  // to it; nil when it did not answer
 	host, port string // by which other members are to be told of it
 	bus        string // port of the cluster's own talk
-	ids        histories
-	untouched  bool // nothing was written since it started
-	good       int  // replicas that count for its fence
+	untouched  bool   // nothing was written since it started
+	good       int    // replicas that count for its fence
 	announces  string
 	noFailover bool
-}
-
-// histories name what a member's offset counts: its own, and the one that it took over at an offset.
-type histories struct {
-	now, before string
-	until       int64 // offset up to which before is the same as now
 }
 
 // hear asks a member for everything.
@@ -91,7 +85,10 @@ func (r *heard) take(in info) {
 	r.Saving = in.on("rdb_bgsave_in_progress") || in.on("aof_rewrite_in_progress")
 	r.SaveErr, r.Offset, r.Keys, r.Replicas = in.saveError(), in.offset(), in.keys(), in.replicas()
 	r.untouched = in.untouched()
-	r.ids = histories{in["master_replid"], in["master_replid2"], in.number("second_repl_offset") - 1}
+	r.History = in["master_replid"]
+	if before := in["master_replid2"]; strings.Trim(before, "0") != "" { // zeros mean none
+		r.History2, r.Offset2 = before, in.number("second_repl_offset")
+	}
 }
 
 // Settings that are read.

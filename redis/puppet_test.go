@@ -283,3 +283,40 @@ func TestNoAddressYet(t *testing.T) {
 		}
 	}
 }
+
+// A Service's name that stands in configurations is learned from those who use it.
+func TestNamesOfOthers(t *testing.T) {
+	s, h, st := newStage()
+	const text = "redis_mode:standalone\r\nrole:slave\r\nmaster_host:redis.shop\r\nmaster_port:6379\r\nmaster_link_status:up\r\nmaster_replid:h\r\nslave_repl_offset:2097152\r\n"
+	s.says["b INFO"] = func() (any, error) { return text, nil }
+	s.says["a INFO"] = func() (any, error) { return puppet{s, "a"}.info() + "run_id:r-a\r\n", nil }
+	for _, w := range []string{"s", "t", "u"} {
+		s.named[w] = "master.shop"
+		s.says[w+" SENTINEL MASTERS"] = func() (any, error) {
+			return []any{[]any{"name", "orders", "ip", s.named[w], "port", "6379", "flags", "master", "runid", "r-a"}}, nil
+		}
+	}
+	seen := observed(h, st)
+	a := seen.Member("a")
+	if seen.At("redis.shop:6379") != a || seen.At(seen.Sentinels[0].Master) != a || seen.At("b:6379") != seen.Member("b") {
+		t.Errorf("a is known as %v, b as %v", a.Known, seen.Member("b").Known)
+	}
+	s.says[orders] = func() (any, error) { s.all("b"); return "OK", nil }
+	if err := h.Act(context.Background(), st, fleet.Action{Verb: fleet.Switch, Store: st.Name, Pod: ref("a"), Peer: ref("b")}); err != nil {
+		t.Error(err)
+	}
+}
+
+// A process that has started again is not taken for the one that a Sentinel remembers.
+func TestNamesOfPredecessors(t *testing.T) {
+	s, h, st := newStage()
+	s.says["a INFO"] = func() (any, error) { return puppet{s, "a"}.info() + "run_id:new\r\n", nil }
+	for _, w := range []string{"s", "t", "u"} {
+		s.says[w+" SENTINEL MASTERS"] = func() (any, error) {
+			return []any{[]any{"name", "orders", "ip", "gone", "port", "6379", "flags", "master", "runid", "old"}}, nil
+		}
+	}
+	if seen := observed(h, st); seen.At("gone:6379") != nil {
+		t.Errorf("%v", seen.At("gone:6379"))
+	}
+}

@@ -15,6 +15,7 @@ type watcher struct {
 	fleet.Sentinel
 	line    *line    // to it; nil when it did not answer
 	name    string   // of the store's master
+	runID   string   // of that master, as far as the Sentinel has heard
 	watches []string // names of all masters
 }
 
@@ -109,7 +110,7 @@ func (e *masterError) Error() string {
 // take fills in what a Sentinel says of the master.
 func (w *watcher) take(m info) {
 	flags := strings.Split(m["flags"], ",")
-	w.Master = address(m["ip"], m["port"])
+	w.Master, w.runID = address(m["ip"], m["port"]), m["runid"]
 	w.Epoch, w.Quorum = m.number("config-epoch"), int(m.number("quorum"))
 	w.Down = down(flags)
 	w.Failover = slices.Contains(flags, "failover_in_progress")
@@ -181,7 +182,7 @@ func (w *watcher) readBound(ctx context.Context) error {
 }
 
 // storeTrouble is why Sentinels that each answer, or do not, make no store together.
-func storeTrouble(st *fleet.Store, all []watcher) string {
+func storeTrouble(st *fleet.Store, all []*watcher) string {
 	var names, first []string
 	answered := 0
 	for _, w := range all {

@@ -144,7 +144,7 @@ func (w *World) chooseMachines() error {
 // populate starts what lives in the region.
 func (w *World) populate(life context.Context) (err error) {
 	w.Nodes, err = machine.New(life, machine.Options{
-		Client: w.client, Dir: filepath.Join(w.Dir, "pods"), Path: []string{w.Program}, Speed: w.Speed, Log: w.log,
+		Client: w.client, Streams: w.Plane.MachineTLS, Dir: filepath.Join(w.Dir, "pods"), Path: []string{w.Program}, Speed: w.Speed, Log: w.log,
 	})
 	if err != nil {
 		return fmt.Errorf("machines: %w", err)

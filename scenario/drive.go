@@ -50,7 +50,7 @@ type journey struct {
 }
 
 func (s *Stage) engine(groups []string) *engine.Engine {
-	e := &engine.Engine{Cloud: cloudHand{s}, Cluster: clusterHand{s}, Groups: groups, Note: func(engine.Note) {}, Now: s.w.Now, CloudEvery: cloudEvery, AtOnce: 1}
+	e := &engine.Engine{Cloud: cloudHand{s}, Cluster: clusterHand{s}, Groups: groups, Note: func(engine.Note) {}, Now: s.w.Now, CloudEvery: cloudEvery, AtOnce: 1, Stores: s.storeHand()}
 	for _, p := range s.probes {
 		e.Probes = append(e.Probes, p)
 	}
@@ -74,7 +74,7 @@ func (s *Stage) travel(j journey, err error) error {
 	s.crash = nil
 	s.watch.end(s.outcome)
 	s.outcome.words = s.says(s.outcome.words)
-	err = errors.Join(s.end(), s.watch.broken())
+	err = errors.Join(s.close(), s.watch.broken())
 	switch {
 	case err != nil:
 		return err
@@ -102,11 +102,7 @@ const spins = 2000
 func (s *Stage) process(j journey, end time.Time) outcome {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	if s.crash = nil; s.variation.Kind == Restart {
-		s.crash = cancel
-	}
-	s.cloud = s.w.CloudHand()
-	s.lag.begin()
+	s.live(cancel)
 	e := s.engine(j.groups)
 	world, err := e.Observe(ctx)
 	for tries := 0; err != nil; tries++ {
@@ -126,8 +122,19 @@ func (s *Stage) process(j journey, end time.Time) outcome {
 		}
 	}
 	s.run = p.Run
+	s.w.Cluster.Attend(p.Run)
 	s.watch.plan(p)
 	return s.tick(ctx, e.Begin(p), p, j, end)
+}
+
+// live begins a process's life.
+func (s *Stage) live(cancel context.CancelFunc) {
+	s.dead, s.end = false, cancel
+	if s.crash = nil; s.variation.Kind == Restart {
+		s.crash = cancel
+	}
+	s.cloud = s.w.CloudHand()
+	s.lag.begin()
 }
 
 func (s *Stage) tick(ctx context.Context, run *engine.Run, p evac.Plan, j journey, end time.Time) outcome {
@@ -362,6 +369,28 @@ func (s *Stage) drain(args []string) (string, error) {
 	}
 	err = errors.Join(err, s.leave(w, &j))
 	return "", s.travel(j, err)
+}
+
+// movePods is drover move: single pods, whose nodes stay.
+func (s *Stage) movePods(args []string) (string, error) {
+	w := parse(args, "force")
+	s.runs++
+	o := evac.Options{Run: fmt.Sprintf("r-20261121-200000-%03x", s.runs), Force: w.flag("force")}
+	var pods []fleet.PodRef
+	for _, p := range s.w.Cluster.Pods(fleet.Owner{}) {
+		if slices.Contains(w.names, p.Ref.Name) {
+			pods = append(pods, p.Ref)
+		}
+	}
+	var err error
+	if len(pods) != len(w.names) || len(pods) == 0 {
+		err = fmt.Errorf("%d of the pods %v are there", len(pods), w.names)
+	}
+	j := journey{plan: func(world *fleet.Snapshot) (evac.Plan, outcome) {
+		p, findings := evac.MakePods(world, pods, o)
+		return p, stops(findings)
+	}}
+	return "", s.travel(j, errors.Join(err, s.leave(w, &j)))
 }
 
 // exceptions are what the latest run's record tells of.

@@ -65,7 +65,7 @@ func (s *Stage) serve(p patrol) error {
 	s.crash = nil
 	s.watch.end(s.outcome)
 	s.outcome.words = s.says(s.outcome.words)
-	if err := errors.Join(s.end(), s.watch.broken()); err != nil {
+	if err := errors.Join(s.close(), s.watch.broken()); err != nil {
 		return err
 	}
 	if s.outcome.kind == over || s.outcome.kind == reached || s.outcome.kind == still && p.asked {
@@ -78,11 +78,8 @@ func (s *Stage) serve(p patrol) error {
 func (s *Stage) shift(p patrol, end time.Time) outcome {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	if s.crash = nil; s.variation.Kind == Restart {
-		s.crash = cancel
-	}
-	s.cloud = s.w.CloudHand()
-	s.lag.begin()
+	s.live(cancel)
+	s.w.Cluster.Attend(fleet.NoticeRun, engine.Requester)
 	var posts []*post
 	for range p.many {
 		posts = append(posts, s.post(p))
@@ -222,7 +219,7 @@ func (s *Stage) atRest() bool {
 		return false
 	}
 	v := s.watch.now()
-	if len(v.waits) > 0 || len(v.s.Rotations) > 0 || slices.ContainsFunc(v.cases, func(c fleet.Case) bool { return c.Open() }) || !s.w.Settled() {
+	if len(v.waits) > 0 || len(s.w.Cluster.Moves()) > 0 || len(v.s.Rotations) > 0 || slices.ContainsFunc(v.cases, func(c fleet.Case) bool { return c.Open() }) || !s.w.Settled() {
 		return false
 	}
 	return !slices.ContainsFunc(s.w.Cloud.Instances(), func(in cloud.Instance) bool { return in.Interruption != nil && !in.Gone() })

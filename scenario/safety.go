@@ -179,10 +179,17 @@ func astray(d *deed) string {
 	case fleet.Surge, fleet.Unsurge:
 		may = []string{a.Workload.String() + " ", "pod " + a.Workload.String() + " "}
 	case fleet.Record:
+	case fleet.Lend:
+		return ""
+	case fleet.Engage, fleet.Disengage, fleet.Unlend, fleet.Call:
+		may = []string{"store " + a.Store + " "}
 	case fleet.CreateGroup, fleet.DeleteGroup:
 		return ""
 	default:
 		may = []string{"node " + a.Node + " "}
+	}
+	if a := d.a; a.Verb.Store() {
+		may = []string{"store " + a.Store + " pod " + a.Pod.Name + " ", "store " + a.Store + " pod " + a.Peer.Name + " "}
 	}
 	gone, came := d.changes()
 	for _, line := range append(gone, came...) {

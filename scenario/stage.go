@@ -23,6 +23,7 @@ type Stage struct {
 	w         *memory.World
 	cloud     *memory.CloudHand // as drover's process has it: remembers nothing after a restart
 	truth     *memory.CloudHand // as a witness has it
+	stores    *stores
 	dice      *rand.Rand
 	targets   map[string]string       // ARN by name
 	specs     map[string]cluster.Spec // by name, as applied last
@@ -34,7 +35,10 @@ type Stage struct {
 	names     names
 	diary     diary
 	calls     calls
-	crash     context.CancelFunc // ends the process that runs now
+	crash     context.CancelFunc // ends the process that runs now, after every action; nil where it lives on
+	end       context.CancelFunc // ends it
+	dead      bool               // it was killed, and is to do nothing more
+	bound     time.Time          // by when what it is doing to a store has to be over
 	runs      int
 	run       string // the latest run
 	outcome   outcome
@@ -65,7 +69,10 @@ func NewStage(v Variation) *Stage {
 }
 
 func (s *Stage) open(o memory.Options) {
+	s.stores = newStores(s)
+	o.Processes = s.stores
 	s.w = memory.New(o)
+	s.stores.open(o.Seed)
 	s.truth = s.w.CloudHand()
 	s.watch = newWatch(s)
 	s.lag = &lag{stage: s}
@@ -88,34 +95,39 @@ func Commands() map[string]string {
 
 func commands() map[string]command {
 	all := map[string]command{
-		"world":        {"world zones=a,b seed=1 pack records=WHY-NOT lingers=20m: nodes outlive their machines", setup((*Stage).world)},
-		"target-group": {"target-group NAME ip delay=30s", setup((*Stage).targetGroup)},
-		"group":        {"group NAME nodes=6 zones=a,b,c type=m5.large min=1 max=12 targets=NAME", setup((*Stage).group)},
-		"nodegroup":    {"nodegroup NAME nodes=2 min=1: an EKS managed node group", setup((*Stage).nodegroup)},
-		"deployment":   {"deployment NAME replicas=6 budget=5 cpu=300m prestop=3s", setup((*Stage).deployment)},
-		"statefulset":  {"statefulset NAME replicas=3 budget=2 disk", setup((*Stage).statefulset)},
-		"daemonset":    {"daemonset NAME", setup((*Stage).daemonset)},
-		"job":          {"job NAME runs=10m", setup((*Stage).job)},
-		"rollout":      {"rollout NAME replicas=3: a workload of an operator's own kind", setup((*Stage).rollout)},
-		"pod":          {"pod NAME: a pod that nobody owns", setup((*Stage).bare)},
-		"budget":       {"budget NAME min=1 app=NAME: one budget more", setup((*Stage).budget)},
-		"hpa":          {"hpa NAME min=1 max=5: an autoscaler over a deployment", setup((*Stage).autoscaler)},
-		"gitops":       {"gitops NAME by=Flux after=30s: a controller that puts it back", setup((*Stage).gitops)},
-		"probe":        {"probe NAME: a health probe of the next runs", setup((*Stage).addProbe)},
-		"queue":        {"queue: what drover setup makes: a queue, a dead-letter queue, and the rules that fill it", setup((*Stage).addQueue)},
-		"hook":         {"hook GROUP heartbeat=300s default=continue name=drover-terminate launch retain direct: a lifecycle hook", setup((*Stage).addHook)},
-		"warm-pool":    {"warm-pool GROUP min=1 reuse: stopped instances in reserve", setup((*Stage).addPool)},
-		"controller":   {"controller for=1h until=completed:2 drain=10m retain rebalance=cordon two: drover controller, until nothing is left to do", (*Stage).controller},
-		"settle":       {"settle: until every node is Ready and every pod runs", (*Stage).settle},
-		"later":        {"later 10m: time passes", (*Stage).later},
-		"plan":         {"plan GROUP... surge=1: what would be done", (*Stage).plan},
-		"rotate":       {"rotate GROUP... surge=1 canary=2m bake=30m all force until=closed:2 for=1h", (*Stage).rotate},
-		"drain":        {"drain NODE terminate", (*Stage).drain},
-		"abort":        {"abort GROUP: take the run back", (*Stage).abort},
-		"rollback":     {"rollback GROUP: return to the old nodes in Standby", (*Stage).abort},
-		"diary":        {"diary: what was done, when", (*Stage).tellDiary},
-		"margins":      {"margins: how much time was left, by node", (*Stage).tellMargins},
-		"tale":         {"tale: what came of it", (*Stage).tellTale},
+		"world":          {"world zones=a,b seed=1 pack records=WHY-NOT lingers=20m: nodes outlive their machines", setup((*Stage).world)},
+		"target-group":   {"target-group NAME ip delay=30s", setup((*Stage).targetGroup)},
+		"group":          {"group NAME nodes=6 zones=a,b,c type=m5.large min=1 max=12 targets=NAME", setup((*Stage).group)},
+		"nodegroup":      {"nodegroup NAME nodes=2 min=1: an EKS managed node group", setup((*Stage).nodegroup)},
+		"deployment":     {"deployment NAME replicas=6 budget=5 cpu=300m prestop=3s", setup((*Stage).deployment)},
+		"statefulset":    {"statefulset NAME replicas=3 budget=2 disk", setup((*Stage).statefulset)},
+		"daemonset":      {"daemonset NAME", setup((*Stage).daemonset)},
+		"job":            {"job NAME runs=10m", setup((*Stage).job)},
+		"rollout":        {"rollout NAME replicas=3: a workload of an operator's own kind", setup((*Stage).rollout)},
+		"sentinel-store": {"sentinel-store NAME replicas=1 sentinels=3 pinned announce fence=1 priorities=50,100 floor=1 failback=never: Redis with Sentinels", setup((*Stage).sentinelStore)},
+		"redis-cluster":  {"redis-cluster NAME shards=3 replicas=1 zones=a,b volumes aof floor=1: a Redis Cluster", setup((*Stage).redisCluster)},
+		"writers":        {"writers STORE aware=1 sticky=1 rate=4: clients write to a store from now on", setup((*Stage).writers)},
+		"pod":            {"pod NAME: a pod that nobody owns", setup((*Stage).bare)},
+		"budget":         {"budget NAME min=1 app=NAME: one budget more", setup((*Stage).budget)},
+		"hpa":            {"hpa NAME min=1 max=5: an autoscaler over a deployment", setup((*Stage).autoscaler)},
+		"gitops":         {"gitops NAME by=Flux after=30s: a controller that puts it back", setup((*Stage).gitops)},
+		"probe":          {"probe NAME: a health probe of the next runs", setup((*Stage).addProbe)},
+		"queue":          {"queue: what drover setup makes: a queue, a dead-letter queue, and the rules that fill it", setup((*Stage).addQueue)},
+		"hook":           {"hook GROUP heartbeat=300s default=continue name=drover-terminate launch retain direct: a lifecycle hook", setup((*Stage).addHook)},
+		"warm-pool":      {"warm-pool GROUP min=1 reuse: stopped instances in reserve", setup((*Stage).addPool)},
+		"controller":     {"controller for=1h until=completed:2 drain=10m retain rebalance=cordon two: drover controller, until nothing is left to do", (*Stage).controller},
+		"settle":         {"settle: until every node is Ready and every pod runs", (*Stage).settle},
+		"later":          {"later 10m: time passes", (*Stage).later},
+		"plan":           {"plan GROUP... surge=1: what would be done", (*Stage).plan},
+		"rotate":         {"rotate GROUP... surge=1 canary=2m bake=30m all force until=closed:2 for=1h", (*Stage).rotate},
+		"drain":          {"drain NODE terminate", (*Stage).drain},
+		"abort":          {"abort GROUP: take the run back", (*Stage).abort},
+		"rollback":       {"rollback GROUP: return to the old nodes in Standby", (*Stage).abort},
+		"diary":          {"diary: what was done, when", (*Stage).tellDiary},
+		"margins":        {"margins: how much time was left, by node", (*Stage).tellMargins},
+		"tale":           {"tale: what came of it", (*Stage).tellTale},
+		"writes":         {"writes: what became of the writes to stores", (*Stage).tellStores},
+		"move":           {"move POD...: single pods, as drover move does", (*Stage).movePods},
 	}
 	all["at"] = command{"at 2m EVENT: in the next run", (*Stage).at}
 	all["when"] = command{"when moved:2 EVENT: in the next run", (*Stage).whenever}
@@ -128,7 +140,7 @@ func commands() map[string]command {
 // setup is a command that takes words and says nothing.
 func setup(f func(*Stage, *words) error) func(*Stage, []string) (string, error) {
 	return func(s *Stage, args []string) (string, error) {
-		w := parse(args, "pack", "ip", "spot", "disk", "recreate", "parallel", "tolerates", "apart", "spread", "honor", "local", "attributes", "launch", "retain", "direct", "reuse", "stuck")
+		w := parse(args, "pack", "ip", "spot", "disk", "recreate", "parallel", "tolerates", "apart", "spread", "honor", "local", "attributes", "launch", "retain", "direct", "reuse", "stuck", "pinned", "announce", "volumes", "aof")
 		err := f(s, w)
 		if words := w.done(); words != nil {
 			return "", words
@@ -361,6 +373,9 @@ func (s *Stage) settle([]string) (string, error) {
 	if !s.w.Await(worldTime, s.w.Settled) {
 		return "", fmt.Errorf("the world does not come to rest within %s", worldTime)
 	}
+	if _, err := s.stores.join(); err != nil {
+		return "", err
+	}
 	s.w.Advance(5 * time.Minute) // targets become healthy, autoscalers have looked
 	s.watch.forget()
 	return "", nil
@@ -429,8 +444,8 @@ func (s *Stage) begin() {
 	}
 }
 
-// end forgets the events that did not happen. In the plain run each of them has to: a story with an event after its end tells nothing.
-func (s *Stage) end() error {
+// close forgets the events that did not happen. In the plain run each of them has to: a story with an event after its end tells nothing.
+func (s *Stage) close() error {
 	coming := s.coming
 	s.coming = nil
 	for i := range coming {
@@ -496,6 +511,17 @@ func (s *Stage) condition(text string) (func() bool, error) {
 // counts are what a condition may wait for.
 var counts = map[string]func(*watch) int{
 	"moved":    func(w *watch) int { return w.did(fleet.Evict) + w.unsurged },
+	"engaged":  func(w *watch) int { return w.did(fleet.Engage) },
+	"fenced":   func(w *watch) int { return w.did(fleet.Fence_) },
+	"switched": func(w *watch) int { return w.did(fleet.Switch) + w.did(fleet.Failover) },
+	"lent":     func(w *watch) int { return w.did(fleet.Lend) },
+	"unlent":   func(w *watch) int { return w.did(fleet.Unlend) },
+	"attached": func(w *watch) int { return w.did(fleet.Attach) + w.did(fleet.Replicate) },
+	"reset":    func(w *watch) int { return w.did(fleet.Reset) },
+	"forgot":   func(w *watch) int { return w.did(fleet.Disown) },
+	"over":     func(w *watch) int { return w.did(fleet.Disengage) },
+	"paused":   func(w *watch) int { return w.said["CLIENT PAUSE"] },
+	"ordered":  func(w *watch) int { return w.said["SENTINEL FAILOVER"] + w.said["CLUSTER FAILOVER"] },
 	"shut":     func(w *watch) int { return w.did(fleet.Shut) },
 	"deleted":  func(w *watch) int { return w.did(fleet.Delete) },
 	"answered": func(w *watch) int { return w.did(fleet.Complete) },

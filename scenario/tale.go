@@ -110,6 +110,26 @@ func (d *deed) words() (what, subject string) {
 		return fmt.Sprintf("complete %s %s", a.Hook, a.Result), in(a.Instance)
 	case fleet.Heartbeat:
 		return "heartbeat " + a.Hook, in(a.Instance)
+	case fleet.Engage, fleet.Disengage:
+		return string(a.Verb), a.Pod.Name
+	case fleet.Lend:
+		return string(a.Verb), a.Peer.Name
+	case fleet.Switch, fleet.Demote, fleet.Attach, fleet.Meet, fleet.Replicate:
+		return string(a.Verb), fmt.Sprintf("%s to %s", a.Pod.Name, a.Peer.Name)
+	case fleet.Failover:
+		return strings.TrimSpace(string(a.Verb) + " " + a.Effect), fmt.Sprintf("%s to %s", a.Peer.Name, a.Pod.Name)
+	case fleet.Call:
+		return "call " + a.Hook, a.Pod.Name
+	case fleet.Fence_:
+		return fmt.Sprintf("fence %d/%d", a.Fence.Replicas, a.Fence.Lag), a.Pod.Name
+	case fleet.Prefer:
+		return fmt.Sprintf("prefer %d", a.To), a.Pod.Name
+	case fleet.Steady:
+		return map[int]string{0: "steady", 1: "unsteady"}[a.To], a.Pod.Name
+	case fleet.Reset, fleet.Leave, fleet.Unlend:
+		return string(a.Verb), a.Pod.Name
+	case fleet.Disown:
+		return string(a.Verb), strings.TrimPrefix(a.Store, "default/")
 	case fleet.Deregister, fleet.Register, fleet.Terminate, fleet.Replace, fleet.Standby, fleet.Unstandby:
 		return string(a.Verb), in(a.Instance)
 	case fleet.CreateGroup:

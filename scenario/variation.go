@@ -16,11 +16,12 @@ const (
 	Fail    Kind = "fail"    // the N-th call fails, once
 	Lose    Kind = "lose"    // the N-th action happens, and its reply is lost
 	Shuffle Kind = "shuffle" // the actions of a tick come in another order
+	Crash   Kind = "crash"   // the process is killed after the N-th command to a store that changes something, once
 	Twice   Kind = "twice"   // every action is carried out twice
 )
 
 // Kinds lists them in the order of telling.
-var Kinds = []Kind{Plain, Restart, Twice, Stale, Fail, Lose, Shuffle}
+var Kinds = []Kind{Plain, Restart, Crash, Twice, Stale, Fail, Lose, Shuffle}
 
 // Variation is one way to tell a story.
 type Variation struct {
@@ -35,7 +36,7 @@ func (v Variation) String() string {
 		return fmt.Sprintf("shuffle seed=%d", v.Seed)
 	case Stale:
 		return fmt.Sprintf("stale by %ds", v.N)
-	case Fail, Lose:
+	case Fail, Lose, Crash:
 		return fmt.Sprintf("%s call %d", v.Kind, v.N)
 	}
 	return string(v.Kind)
@@ -45,12 +46,15 @@ func (v Variation) String() string {
 type calls struct {
 	n    int
 	acts []int // which of them were actions
+
+	commands int // to stores, that changed something
 }
 
 // Bounds of what a story is multiplied by, so that all stories together take minutes.
 const (
 	mostFails    = 32
 	mostLost     = 30
+	mostCrashes  = 30
 	mostShuffles = 10
 )
 
@@ -73,8 +77,20 @@ func (c *calls) Variations() []Variation {
 	for _, n := range spread(c.acts, mostLost) {
 		out = append(out, Variation{Kind: Lose, N: n})
 	}
+	for _, n := range spread(upTo(c.commands), mostCrashes) {
+		out = append(out, Variation{Kind: Crash, N: n})
+	}
 	for seed := range mostShuffles {
 		out = append(out, Variation{Kind: Shuffle, Seed: uint64(seed + 1)})
+	}
+	return out
+}
+
+// upTo counts from 0.
+func upTo(n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i
 	}
 	return out
 }

@@ -44,10 +44,13 @@ type watch struct {
 	uneven   bool
 	reopened bool
 
-	doomed  map[string]*doom // instances that AWS takes, or may take, by the story's word
-	poison  []string         // bodies that nobody can understand
-	outages time.Duration    // for how long nobody answered
-	duty    *duty            // what a controller is there for; nil while none was
+	said    map[string]int       // commands to stores, by their first words
+	struck  map[string]time.Time // stores, when the story did something to a process of theirs
+	orphans map[string]bool      // stores of which the story took the last copy of something
+	doomed  map[string]*doom     // instances that AWS takes, or may take, by the story's word
+	poison  []string             // bodies that nobody can understand
+	outages time.Duration        // for how long nobody answered
+	duty    *duty                // what a controller is there for; nil while none was
 
 	complaints []string
 }
@@ -56,6 +59,7 @@ func newWatch(s *Stage) *watch {
 	return &watch{
 		stage: s, mine: map[string]bool{}, cut: map[string]time.Time{}, blamed: map[string]bool{}, resized: map[string]bool{}, excused: map[string]bool{}, done: map[string]bool{},
 		counts: map[fleet.Verb]int{}, moved: map[string]int{}, floor: map[string]int{}, had: map[string]int{}, doomed: map[string]*doom{}, last: map[string]string{},
+		said: map[string]int{}, struck: map[string]time.Time{}, orphans: map[string]bool{},
 	}
 }
 
@@ -95,7 +99,7 @@ func (w *watch) now() *view {
 func (w *watch) whole() *view {
 	v := w.now()
 	if v.settings == nil {
-		v.settings = strings.Split(strings.TrimSpace(w.stage.w.Settings()), "\n")
+		v.settings = append(strings.Split(strings.TrimSpace(w.stage.w.Settings()), "\n"), w.stage.stores.settings()...)
 		v.ledger = w.stage.w.Cluster.Ledger()
 	}
 	return v
@@ -216,11 +220,15 @@ type deed struct {
 	gone, came    []string // settings
 }
 
-// changes are the settings that the action changed.
+// changes are the settings that the action changed. One on a store takes its time, in which others change what it has no hand on.
 func (d *deed) changes() (gone, came []string) {
 	if !d.compared {
 		d.compared = true
 		d.gone, d.came = diff(d.before.settings, d.after.settings)
+		if d.a.Verb.Store() {
+			others := func(line string) bool { return !strings.HasPrefix(line, "store ") }
+			d.gone, d.came = slices.DeleteFunc(d.gone, others), slices.DeleteFunc(d.came, others)
+		}
 	}
 	return d.gone, d.came
 }

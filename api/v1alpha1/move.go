@@ -33,7 +33,7 @@ type Move struct {
 // MoveSpec is who is moved, and all that the world would not show afterwards.
 //
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.prior) || has(self.prior) && size(self.prior) >= size(oldSelf.prior)",message="what a member was set to before the move stays on file: it is put back"
-// +kubebuilder:validation:XValidation:rule="self.run != oldSelf.run || self.pod.name == oldSelf.pod.name",message="a run moves one pod of a store at a time"
+// +kubebuilder:validation:XValidation:rule="self.run != oldSelf.run || self.pod.name == oldSelf.pod.name || has(oldSelf.ghosts) && size(oldSelf.ghosts) > 0",message="a run moves one pod of a store at a time"
 type MoveSpec struct {
 	// Who moves it.
 	// +kubebuilder:validation:MinLength=1

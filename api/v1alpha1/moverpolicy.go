@@ -128,7 +128,7 @@ type MoverPolicySpec struct {
 	// +optional
 	Hooks *Hooks `json:"hooks,omitempty"`
 
-	// Of one call of a hook; 30s.
+	// Of one call of a hook; 5s, and 7s at most counts. It is called again until it succeeds.
 	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="want a duration above zero"
 	// +optional
 	HookTimeout *metav1.Duration `json:"hookTimeout,omitempty"`

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -121,7 +120,7 @@ func overtaken(s *fleet.Snapshot, p *evac.Plan) error {
 	switch {
 	case now != nil && (now.Run != p.Run || !p.Resumed):
 		return stop("run %s began on %s", now.Run, groupNames(now))
-	case p.Resumed && s.Rotation(p.Run) == nil:
+	case p.Resumed && len(p.Pods) == 0 && s.Rotation(p.Run) == nil:
 		return stop("run %s ended, or somebody deleted its record", p.Run)
 	}
 	for _, e := range p.Exits {
@@ -132,6 +131,9 @@ func overtaken(s *fleet.Snapshot, p *evac.Plan) error {
 		if of := rotating(s, n.Mark().Value); of != "" {
 			return stop("run %s on %s began to take node %s away", n.Mark().Value, of, n.Name)
 		}
+	}
+	if err := wentMeanwhile(s, p); err != nil {
+		return stop("%w", err)
 	}
 	return nil
 }
@@ -167,9 +169,9 @@ func (a *app) travel(ctx context.Context, timeout time.Duration, j *journey, alo
 	case errors.As(err, &said):
 		return err
 	case ctx.Err() != nil:
-		return &exit{exitInterrupted, fmt.Errorf("stopped watching after %s. %s", took, a.whatGoesOn(e))}
+		return &exit{exitInterrupted, fmt.Errorf("stopped watching after %s. %s", took, a.whatGoesOn(e, j.plan.Run))}
 	case within.Err() != nil:
-		return &exit{exitTimeout, fmt.Errorf("not done within %s. %s", timeout, a.whatGoesOn(e))}
+		return &exit{exitTimeout, fmt.Errorf("not done within %s. %s", timeout, a.whatGoesOn(e, j.plan.Run))}
 	case errors.Is(err, engine.ErrDiverged) && j.turnedRound(ctx):
 		return &exit{exitTakenBack, fmt.Errorf("stopped after %s: a person asked to take run %s back, and drover abort does that; nothing more is done here", took, j.plan.Run)}
 	}
@@ -198,25 +200,13 @@ func (a *app) approve(ctx context.Context, question string, yes bool) error {
 	return answered(ctx, a.in)
 }
 
-// answered waits for a yes. Ctrl-C need not wait for the line to end.
+// answered waits for a yes.
 func answered(ctx context.Context, in io.Reader) error {
-	answer := make(chan string, 1)
-	go func() { // ends with the process at the latest: a read from a terminal cannot be called off
-		line, err := bufio.NewReader(in).ReadString('\n')
-		if err != nil {
-			line = ""
-		}
-		answer <- strings.ToLower(strings.TrimSpace(line))
-	}()
-	select {
-	case <-ctx.Done():
-		return &exit{exitInterrupted, errors.New("interrupted; nothing was done")}
-	case said := <-answer:
-		if said != "y" && said != "yes" {
-			return &exit{exitRefused, errors.New("not approved; nothing was done")}
-		}
-		return nil
+	said, err := readLine(ctx, in)
+	if said = strings.ToLower(said); err == nil && said != "y" && said != "yes" {
+		err = &exit{exitRefused, errors.New("not approved; nothing was done")}
 	}
+	return err
 }
 
 func (a *app) tellWaiting(holder string, upTo time.Duration) {
@@ -224,7 +214,7 @@ func (a *app) tellWaiting(holder string, upTo time.Duration) {
 }
 
 // whatGoesOn says in which state an unfinished run leaves the world, and what still moves without drover.
-func (a *app) whatGoesOn(e *engine.Engine) string {
+func (a *app) whatGoesOn(e *engine.Engine, run string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	again := "The same command goes on from here."
@@ -256,8 +246,9 @@ func (a *app) whatGoesOn(e *engine.Engine) string {
 			parts = append(parts, fmt.Sprintf("group %s keeps desired %d (before: %d)", g.Name, g.Desired, g.Mark.Desired))
 		}
 	}
+	stores := strings.Join(append(halfWay(&s, run), again), " ")
 	return fmt.Sprintf("Going on by themselves: %d pods shutting down, %d instances closing. Staying so: %d marked nodes%s. Nothing else is touched. %s",
-		stopping, closing, marked, strings.Join(append([]string{""}, parts...), ", "), again)
+		stopping, closing, marked, strings.Join(append([]string{""}, parts...), ", "), stores)
 }
 
 // detach starts the same command again in the background, approved within its bound, and returns.

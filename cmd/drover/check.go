@@ -31,7 +31,7 @@ func (a *app) checkCommand() *cobra.Command {
 		Use: "check [GROUP...]", Short: "Prove that notices reach drover, and say what is missing",
 		Long: `Say group by group what is missing for notices to be heard and instances to be held, then prove that messages come through: a test event is put
 on the event bus, and waited for until the running controller has taken it in. Where no controller leads, it is received from the queue itself,
-and every other message is given back.
+and every other message is given back. Last it says whether the eviction guard is on, and answers.
 
 Exit code 0 when all is well, 2 when something is worth mending, 3 when notices do not come through.`,
 		Example: "  drover check\n  drover check web --within 2m\n  drover check -o json", ValidArgsFunction: a.completeGroups,
@@ -61,13 +61,21 @@ func (a *app) check(ctx context.Context, groups []string, l *layout, within time
 	if err != nil {
 		return err
 	}
-	return a.report(ctx, g, courier{g.site.cloud, g.site.cluster, leader}, within)
+	cfg, err := a.conn.config()
+	if err != nil {
+		return err
+	}
+	guard, err := askGuard(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	return a.report(ctx, g, guard, courier{g.site.cloud, g.site.cluster, leader}, within)
 }
 
 // report prints what is missing, and how the canary fared.
-func (a *app) report(ctx context.Context, g *ground, by courier, within time.Duration) error {
+func (a *app) report(ctx context.Context, g *ground, guard guardStatus, by courier, within time.Duration) error {
 	findings := pipeline.Check(g.wanted, g.found, &g.fleet)
-	d := checkDocument{APIVersion: "drover.dev/v1alpha1", Kind: "Check", Place: g.place, Cluster: g.wanted.Cluster, Queue: g.wanted.QueueName(), Groups: hookStatus(g)}
+	d := checkDocument{APIVersion: "drover.dev/v1alpha1", Kind: "Check", Place: g.place, Cluster: g.wanted.Cluster, Queue: g.wanted.QueueName(), Groups: hookStatus(g), Guard: guard}
 	cut := func(f fleet.Finding) bool { return f.Blocks || f.Subject == "rule "+g.wanted.CanaryRule() }
 	if blocked := slices.IndexFunc(findings, cut); blocked >= 0 { // there is no point in waiting for it
 		d.Canary = canaryStatus{Skipped: findings[blocked].Subject + ": " + findings[blocked].Reason}
@@ -101,6 +109,7 @@ type checkDocument struct {
 	Groups     []hookDoc    `json:"groups"`
 	Findings   []findingDoc `json:"findings"`
 	Canary     canaryStatus `json:"canary"`
+	Guard      guardStatus  `json:"guard"`
 }
 
 // hookDoc is a hook of a group; without a name the group has none.
@@ -154,6 +163,7 @@ func checkTable(w io.Writer, d *checkDocument) {
 	default:
 		fmt.Fprintln(w, "The test message did not come through.")
 	}
+	fmt.Fprintln(w, d.Guard)
 }
 
 func inTenths(s float64) time.Duration {

@@ -62,7 +62,7 @@ func reported(t *testing.T, g *ground, c courier) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
 	a := &app{in: strings.NewReader(""), out: &out, err: io.Discard, output: "table"}
-	err := a.report(t.Context(), g, c, time.Minute)
+	err := a.report(t.Context(), g, guardStatus{}, c, time.Minute)
 	return out.String(), err
 }
 
@@ -121,7 +121,7 @@ func TestCheck(t *testing.T) {
 func TestCheckAsADocument(t *testing.T) {
 	var out bytes.Buffer
 	a := &app{out: &out, err: io.Discard, output: "json"}
-	if err := a.report(t.Context(), finished(), courier{line: &wireline{}, leader: ""}, time.Minute); err != nil {
+	if err := a.report(t.Context(), finished(), guardStatus{}, courier{line: &wireline{}, leader: ""}, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	for _, part := range []string{`"kind": "Check"`, `"queue": "drover-prod"`, `"hook": "drover-terminate"`, `"heartbeatSeconds": 300`, `"came": true`, `"findings": []`} {

@@ -46,7 +46,7 @@ const cloudEvery = 2 * time.Second
 // site is one cluster with its AWS account, connected.
 type site struct {
 	cluster *kube.Cluster
-	cloud   *aws.Cloud
+	cloud   *aws.Cloud // nil where nothing is needed of AWS
 	stores  *redis.Hand
 	place   string // for people: context, account, region
 }
@@ -69,7 +69,27 @@ func (c *connection) connect(ctx context.Context) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cluster.Reach, err = c.reach(cfg); err != nil {
+		return nil, err
+	}
 	return &site{cluster: cluster, cloud: cloud, stores: stores, place: c.cluster() + ", " + where}, nil
+}
+
+// connectStores opens the cluster and the way to its stores, for what needs nothing of AWS.
+func (c *connection) connectStores(ctx context.Context) (*site, error) {
+	cfg, err := c.config()
+	if err != nil {
+		return nil, err
+	}
+	cluster, err := kube.Open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	stores, err := c.stores(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &site{cluster: cluster, stores: stores, place: c.cluster()}, nil
 }
 
 // dial connects to the cluster alone, without informers: for what must work when AWS does not answer.

@@ -117,7 +117,7 @@ func (a *app) control(ctx context.Context, r *controlling) error {
 			}
 		}()
 	}
-	guard, err := a.guardian(within, &r.guard, site.cluster, func(string) {}, stop)
+	guard, err := a.guardian(within, &r.guard, site.cluster, m.set.Guarded, stop)
 	if err != nil {
 		return err
 	}
@@ -187,7 +187,7 @@ func (a *app) controller(s *site, queue *aws.Queue, r *controlling, m *meter) *e
 	tell := a.logger()
 	c := &engine.Controller{
 		Engine: &engine.Engine{
-			Cloud: s.cloud, Cluster: s.cluster, Stores: s.stores, AllGroups: true, Now: time.Now, CloudEvery: controllerEvery, AtOnce: controllerAtOnce, Fence: kube.Fence, NoteUpTo: 10 * time.Minute,
+			Cloud: s.cloud, Cluster: &meteredCluster{s.cluster, m}, Stores: &meteredStores{s.stores, m}, AllGroups: true, Now: time.Now, CloudEvery: controllerEvery, AtOnce: controllerAtOnce, Fence: kube.Fence, NoteUpTo: 10 * time.Minute,
 			Note: func(n engine.Note) { m.note(n); tell(n) },
 		},
 		Docket: s.cluster, Census: s.cloud, Policy: r.policy, Parse: notice.Parse,
@@ -308,7 +308,11 @@ func (c *connection) controllerSite(ctx context.Context, r *controlling, m *mete
 	if err := filing(cluster); err != nil {
 		return nil, nil, err
 	}
-	return &site{cluster: cluster, cloud: cloud, place: c.cluster() + ", account " + account + ", " + region}, q, nil
+	stores, err := c.stores(kcfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &site{cluster: cluster, cloud: cloud, stores: stores, place: c.cluster() + ", account " + account + ", " + region}, q, nil
 }
 
 // filing tells why notices could not be filed. Found at the start, that is an error; found with the first notice, it is a node lost.

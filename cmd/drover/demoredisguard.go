@@ -2,21 +2,25 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"time"
 
 	admissionregv1 "k8s.io/api/admissionregistration/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
 
 	"drover.dev/deploy/controller"
 	"drover.dev/sandbox"
 )
 
-// guardLimit is more than the guard needs to make its keys and to be trusted.
+// guardLimit is more than the guard needs to begin.
 const guardLimit = time.Minute
 
 // underGuard drains the nodes while drover controller guards evictions.
@@ -25,10 +29,14 @@ func (d *redisDemo) underGuard(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("guard: %w", err)
 	}
-	if err := d.installGuard(ctx, address); err != nil {
+	folder, err := os.MkdirTemp(d.w.Dir, "guard-")
+	if err != nil {
 		return fmt.Errorf("guard: %w", err)
 	}
-	c, err := d.a.startController(ctx, d.w, func(line string) { d.say("drover", "", "%s", line) }, "--guard", "--guard-listen", address.String())
+	if err := d.installGuard(ctx, address, folder); err != nil {
+		return fmt.Errorf("guard: %w", err)
+	}
+	c, err := d.a.startController(ctx, d.w, func(line string) { d.say("drover", "", "%s", line) }, "--guard", "--guard-listen", address.String(), "--guard-cert-dir", folder)
 	if err != nil {
 		return err
 	}
@@ -54,50 +62,52 @@ func freeAddress() (*net.TCPAddr, error) {
 	return l.Addr().(*net.TCPAddr), l.Close()
 }
 
-// installGuard creates what drover install --controller --guard does, but for the Deployment. There is no network of services here: the guard's name
-// leads to this machine, and to the port where it listens.
-func (d *redisDemo) installGuard(ctx context.Context, address *net.TCPAddr) error {
-	client := d.w.Client()
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: guardNamespace}}
-	if _, err := client.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil {
-		return fmt.Errorf("namespace %s: %w", guardNamespace, err)
+// installGuard creates the webhook, and a folder with a certificate that the cluster's own CA has issued. There is no network of services here: the API
+// server calls the guard at its address.
+func (d *redisDemo) installGuard(ctx context.Context, address *net.TCPAddr, folder string) error {
+	authority := rest.CopyConfig(d.w.Plane.Config())
+	if err := rest.LoadTLSFiles(authority); err != nil {
+		return fmt.Errorf("the cluster's CA: %w", err)
 	}
-	service := &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Name: guardName, Namespace: guardNamespace},
-		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: address.IP.String()},
-	}
-	if _, err := client.CoreV1().Services(guardNamespace).Create(ctx, service, metav1.CreateOptions{}); err != nil {
-		return fmt.Errorf("service %s: %w", guardName, err)
+	if err := d.guardCertificate(address.IP, folder); err != nil {
+		return err
 	}
 	objects, err := controller.Objects(controller.Guard)
 	if err != nil {
 		return err
 	}
 	for _, o := range objects {
-		if err := d.createGuard(ctx, o, int32(address.Port)); err != nil {
-			return fmt.Errorf("%v %s: %w", o["kind"], guardName, err)
+		if o["kind"] != "ValidatingWebhookConfiguration" {
+			continue
+		}
+		var h admissionregv1.ValidatingWebhookConfiguration
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o, &h); err != nil {
+			return fmt.Errorf("webhook %s: %w", guardName, err)
+		}
+		url := "https://" + address.String() + *h.Webhooks[0].ClientConfig.Service.Path
+		h.Webhooks[0].ClientConfig = admissionregv1.WebhookClientConfig{URL: &url, CABundle: authority.CAData}
+		if _, err := d.w.Client().AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(ctx, &h, metav1.CreateOptions{}); err != nil {
+			return fmt.Errorf("webhook %s: %w", guardName, err)
 		}
 	}
 	return nil
 }
 
-func (d *redisDemo) createGuard(ctx context.Context, o map[string]any, port int32) error {
-	switch o["kind"] {
-	case "Secret":
-		var s corev1.Secret
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o, &s); err != nil {
-			return err
-		}
-		_, err := d.w.Client().CoreV1().Secrets(s.Namespace).Create(ctx, &s, metav1.CreateOptions{})
+// guardCertificate writes tls.crt and tls.key.
+func (d *redisDemo) guardCertificate(ip net.IP, folder string) error {
+	issued, err := d.w.Plane.MachineTLS(ip)
+	if err != nil {
 		return err
-	case "ValidatingWebhookConfiguration":
-		var h admissionregv1.ValidatingWebhookConfiguration
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o, &h); err != nil {
-			return err
+	}
+	pair := issued.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		return fmt.Errorf("key of the guard: %w", err)
+	}
+	for name, block := range map[string]*pem.Block{"tls.crt": {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}, "tls.key": {Type: "PRIVATE KEY", Bytes: key}} {
+		if err := os.WriteFile(filepath.Join(folder, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			return fmt.Errorf("certificate of the guard: %w", err)
 		}
-		h.Webhooks[0].ClientConfig.Service.Port = &port
-		_, err := d.w.Client().AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(ctx, &h, metav1.CreateOptions{})
-		return err
 	}
 	return nil
 }

@@ -25,6 +25,8 @@ type planDocument struct {
 	Bake       string          `json:"bake,omitempty"`
 	Probes     []string        `json:"probes,omitempty"`
 	Forecast   forecastDoc     `json:"forecast"`
+	Stores     []storePlan     `json:"stores,omitempty"` // what becomes of them, by the forecast
+	Steps      []planStep      `json:"steps,omitempty"`  // of a plan that moves single pods
 }
 
 type groupDocument struct {
@@ -109,6 +111,9 @@ func describe(p *evac.Plan, findings []fleet.Finding, place string) planDocument
 		d.Stays = append(d.Stays, stayDocument{s.Pod.String(), s.Node, s.Why})
 	}
 	d.Findings = describeFindings(findings)
+	if d.Stores = storePlans(p.Forecast.Events); len(p.Pods) > 0 {
+		d.Steps = planSteps(p.Forecast.Events)
+	}
 	return d
 }
 

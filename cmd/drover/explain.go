@@ -29,6 +29,8 @@ type explanation struct {
 	Instance   string   `json:"instance,omitempty"`
 	Group      string   `json:"group,omitempty"`
 	Leaving    string   `json:"leavingWithRun,omitempty"`
+	Store      string   `json:"store,omitempty"`
+	Mover      string   `json:"mover,omitempty"` // of a pod whose budgets alone do not decide
 	Sentences  []string `json:"sentences"`
 }
 

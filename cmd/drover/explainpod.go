@@ -16,7 +16,8 @@ import (
 func (a *app) explainPodCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "pod NAMESPACE/NAME", Short: "How would this pod move, what does it wait for, and why could it not?",
-		Long: `Say how a pod leaves its node or would leave it: by which mover, in which lane, what it waits for and what comes next. A name without a
+		Long: `Say how a pod leaves its node or would leave it: by which mover, in which lane, what it waits for and what comes next;
+of a pod of a store, who decided on the mover, what state the store is in, and who asked for the move. A name without a
 namespace is looked for in all of them.`,
 		Example: "  drover explain pod shop/api-6d5f-x2x7q\n  drover explain pod api-6d5f-x2x7q -o json",
 		Args:    cobra.ExactArgs(1),
@@ -69,6 +70,7 @@ func (x *explainer) pod(name string) (*explanation, error) {
 		return e, nil
 	}
 	x.present(e, p)
+	x.owned(e, p)
 	if node, why := evac.Fits(x.Snapshot, p); node != "" {
 		e.say("There is room for it elsewhere now, most of it on node %s.", node)
 	} else if !p.Finished && !p.Terminating {
@@ -156,6 +158,9 @@ func (x *explainer) mover(e *explanation, p *fleet.Pod, m *evac.Move) {
 	case p.Finished:
 		e.say("It is removed with its node.")
 		return
+	case e.Store != "":
+		e.say("It moves with its store: one pod of it at a time, and the next only when that one is back with all the data and everything is as it was.")
+		e.say("It is evicted at the end of that, with its UID, within its budgets.")
 	case w != nil && w.Surge != nil && w.Surge.Pod == p.Ref.UID:
 		e.say("It moves by surge: %s has one replica more (%d, before %d), and gives it back when all are Ready; this pod is the one to go.", p.Owner, w.Replicas, w.Surge.Replicas)
 	case m.Why == "its replacement comes first":
@@ -177,7 +182,11 @@ func (x *explainer) mover(e *explanation, p *fleet.Pod, m *evac.Move) {
 // waits says what the pod waits for, from the nearest reason to the farthest.
 func (x *explainer) waits(e *explanation, p *fleet.Pod, m *evac.Move, st *standing) {
 	said := false
-	for _, subject := range []string{"pod " + p.Ref.String(), m.Lane, "node " + p.Node} {
+	about := []string{"pod " + p.Ref.String(), m.Lane, "node " + p.Node}
+	if own := x.StoreOf(p.Ref.UID); own != nil {
+		about = append(about, "store "+own.Name)
+	}
+	for _, subject := range about {
 		if why := st.holdAbout(subject); why != "" {
 			e.say("It waits: %s: %s.", subject, why)
 			said = true

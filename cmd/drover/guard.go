@@ -31,7 +31,7 @@ type guarding struct {
 const leastHold = 30 * time.Second
 
 func (r *guarding) flags(f *pflag.FlagSet) {
-	f.BoolVar(&r.on, "guard", false, "guard evictions: have those of pods that drover moves wait for it (drover install --guard installs the webhook)")
+	f.BoolVar(&r.on, "guard", false, "guard evictions: have those of pods that drover moves wait for it (drover install --controller --guard installs the webhook)")
 	f.StringVar(&r.listen, "guard-listen", ":9443", "address where the guard answers the API server")
 	f.StringVar(&r.certDir, "guard-cert-dir", "", "folder with the guard's tls.crt and tls.key, for those who keep them otherwise, as cert-manager does (otherwise drover makes them, in Secret "+guardName+")")
 	f.StringVar(&r.namespace, "guard-namespace", guardNamespace, "namespace of the guard's Service and Secret; evictions in it are not guarded")

@@ -20,6 +20,7 @@ import (
 type installing struct {
 	controller bool
 	metadata   bool
+	guard      bool
 	image      string
 	cluster    string
 	queue      string
@@ -37,6 +38,7 @@ up to date. Rotations and drains need nothing else in the cluster.
 
 --controller also installs drover controller, with its namespace, roles, network policy and two replicas. Its image is yours: deploy/controller/Dockerfile
 says how it is built. Its rights in AWS come from EKS Pod Identity for the service account drover-system/drover-controller, or from --role-arn.
+--guard turns its eviction guard on: kubectl drain and whoever else evicts pods wait while drover moves those that hold data (docs/guard.md).
 --imds adds the DaemonSet for clusters that cannot have a queue.
 
 The plan is shown first; what is as it is to be is left alone. --print writes the manifests instead, for a repository, and asks no cluster.`,
@@ -50,6 +52,7 @@ The plan is shown first; what is as it is to be is left alone. --print writes th
 	f := c.Flags()
 	f.BoolVar(&o.controller, "controller", false, "also install the controller")
 	f.BoolVar(&o.metadata, "imds", false, "also install the DaemonSet that asks the instance metadata")
+	f.BoolVar(&o.guard, "guard", false, "with --controller: also have it guard evictions")
 	f.StringVar(&o.image, "image", "", "image of drover, with its tag or digest")
 	f.StringVar(&o.cluster, "cluster-name", "", "for the controller: name of the cluster in AWS (otherwise as most of its groups are tagged)")
 	f.StringVar(&o.queue, "queue", "", "for the controller: name or URL of the queue that drover setup made (otherwise AWS is asked instead)")

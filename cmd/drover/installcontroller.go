@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strconv"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -33,6 +34,8 @@ func (o *installing) check() error {
 		return usagef("--image: for --controller and --imds only")
 	case !o.controller && (o.cluster != "" || o.queue != "" || o.role != ""):
 		return usagef("--cluster-name, --queue and --role-arn are for --controller only")
+	case o.guard && !o.controller:
+		return usagef("--guard: for --controller only, which answers for the guard")
 	case o.role != "" && !roleARN.MatchString(o.role):
 		return usagef("--role-arn %q: want arn:aws:iam::ACCOUNT:role/NAME", o.role)
 	}
@@ -58,11 +61,20 @@ func (a *app) manifests(ctx context.Context, o *installing) ([]*unstructured.Uns
 		if err != nil {
 			return nil, err
 		}
-		objects, err := filled(controller.Base, o.image, o.role, map[string]string{"AWS_REGION": cfg.Region, "DROVER_CLUSTER": o.cluster, "DROVER_QUEUE": o.queue})
+		objects, err := filled(controller.Base, o.image, o.role, map[string]string{
+			"AWS_REGION": cfg.Region, "DROVER_CLUSTER": o.cluster, "DROVER_QUEUE": o.queue, "DROVER_GUARD": strconv.FormatBool(o.guard),
+		})
 		if err != nil {
 			return nil, err
 		}
 		out = objects
+	}
+	if o.guard {
+		objects, err := filled(controller.Guard, "", "", nil)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, objects...)
 	}
 	if o.metadata {
 		objects, err := filled(controller.Metadata, o.image, "", nil)

@@ -44,6 +44,7 @@ func TestInstallUsage(t *testing.T) {
 		{"--image " + someImage, 64, "--image: for --controller and --imds only"},
 		{"--queue q", 64, "are for --controller only"},
 		{"--imds --image " + someImage + " --cluster-name prod", 64, "are for --controller only"},
+		{"--guard", 64, "--guard: for --controller only"},
 		{"--controller --image " + someImage + " --role-arn prod", 64, `--role-arn "prod": want arn:aws:iam::ACCOUNT:role/NAME`},
 		{"--controller --image " + someImage + " --print", 1, "no region; set AWS_REGION or pass --region"},
 		{"--print --yes", 64, "if any flags in the group [print yes]"},
@@ -97,6 +98,20 @@ func TestInstallPrints(t *testing.T) {
 	}
 	if n := strings.Count(out.String(), "image: "+someImage+"\n"); n != 2 || strings.Contains(out.String(), controller.Image) {
 		t.Errorf("the image is there %d times, and the placeholder: %v", n, strings.Contains(out.String(), controller.Image))
+	}
+}
+
+// With the guard there is what it needs besides, and the Deployment has it on.
+func TestInstallPrintsTheGuard(t *testing.T) {
+	offline(t)
+	var out, errs bytes.Buffer
+	if code := run(strings.Fields("install --print --controller --guard --region eu-west-1 --image "+someImage), strings.NewReader(""), &out, &errs); code != 0 {
+		t.Fatal(code, errs.String())
+	}
+	for _, part := range []string{"name: DROVER_GUARD\n          value: \"true\"\n", "kind: ValidatingWebhookConfiguration\n", "kind: Secret\n", "kind: Service\n"} {
+		if strings.Count(out.String(), part) != 1 {
+			t.Errorf("%q is there %d times", part, strings.Count(out.String(), part))
+		}
 	}
 }
 

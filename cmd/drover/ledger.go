@@ -11,6 +11,10 @@ import (
 // printLedger tells what a run that is done came to. took is this process's own time, the ledger's is the run's.
 func (a *app) printLedger(p *evac.Plan, l engine.Ledger, took time.Duration) {
 	forecast := p.Forecast.Took.Round(time.Second)
+	if len(p.Pods) > 0 {
+		fmt.Fprintf(a.err, "%s in %s (forecast %s): %s.\n", a.paint(green, "Done"), took, forecast, counted(len(p.Pods), "pod moved", "pods moved"))
+		return
+	}
 	if p.Back() {
 		fmt.Fprintf(a.err, "%s in %s (forecast %s): %s again, the old ones serve.\n", a.paint(green, "Taken back"), took, forecast, counted(l.Nodes, "new node is gone", "new nodes are gone"))
 	} else {

@@ -22,10 +22,11 @@ import (
 type meter struct {
 	set *metrics.Set
 
-	mu    sync.Mutex
-	leads bool
-	at    time.Time // of the last tick
-	cases map[string]*course
+	mu     sync.Mutex
+	leads  bool
+	at     time.Time // of the last tick
+	cases  map[string]*course
+	movers map[string]fleet.Mover // by store
 }
 
 // course is how far a case was when it was last seen.
@@ -35,7 +36,9 @@ type course struct {
 	empty  bool
 }
 
-func newMeter(set *metrics.Set) *meter { return &meter{set: set, cases: map[string]*course{}} }
+func newMeter(set *metrics.Set) *meter {
+	return &meter{set: set, cases: map[string]*course{}, movers: map[string]fleet.Mover{}}
+}
 
 func (m *meter) lead(leads bool) {
 	m.mu.Lock()
@@ -45,6 +48,7 @@ func (m *meter) lead(leads bool) {
 	if !leads { // the figures are the next leader's
 		m.set.Cases(nil)
 		m.set.Holds(nil)
+		m.set.Moving(nil)
 		m.cases = map[string]*course{}
 	}
 }
@@ -101,6 +105,8 @@ func (m *meter) note(n engine.Note) {
 		m.set.Heartbeat(result)
 	case fleet.Complete:
 		m.set.Completed(result)
+	case fleet.Engage, fleet.Disengage:
+		m.move(n)
 	}
 }
 

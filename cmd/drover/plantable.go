@@ -13,7 +13,9 @@ func planTable(w io.Writer, d *planDocument) {
 	fmt.Fprintf(w, "Plan %s for %s\n", d.Hash, d.Place)
 	groupTable(w, d.Groups)
 	exitTable(w, d.Exits)
-	if lanes := laneRows(d.Moves); len(lanes) > 0 {
+	if d.Steps != nil {
+		singleTable(w, d)
+	} else if lanes := laneRows(d.Moves); len(lanes) > 0 {
 		fmt.Fprintln(w)
 		columns(w, "LANE MOVES", lanes)
 	}
@@ -71,7 +73,7 @@ func planNotes(w io.Writer, d *planDocument) {
 		fmt.Fprintln(w, "Note:", n)
 	}
 	for _, m := range d.Moves {
-		if m.Why != "" {
+		if m.Why != "" && d.Steps == nil {
 			fmt.Fprintf(w, "Note: pod %s: %s\n", m.Pod, m.Why)
 		}
 	}
@@ -129,11 +131,15 @@ func forecastLines(w io.Writer, d *planDocument) {
 		}
 		return
 	}
-	fmt.Fprintf(w, "Forecast: %d pods move once each, in about %s", len(d.Moves), inSeconds(d.Forecast.Seconds))
+	stepTable(w, d.Steps)
+	fmt.Fprintf(w, "Forecast: %s, in about %s", counted(len(d.Moves), "pod moves once", "pods move once each"), inSeconds(d.Forecast.Seconds))
 	if d.Forecast.Peak > 0 && len(d.Groups) > 0 {
 		fmt.Fprintf(w, ", with at most %d instances at once", d.Forecast.Peak)
 	}
 	fmt.Fprintln(w, ".")
+	for i := range d.Stores {
+		fmt.Fprintln(w, "  "+d.Stores[i].String())
+	}
 	if d.Forecast.Path != "" {
 		fmt.Fprintf(w, "  Critical path  %s\n", d.Forecast.Path)
 	}

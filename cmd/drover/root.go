@@ -143,7 +143,7 @@ func (a *app) root() *cobra.Command {
 It plans first, shows the plan, asks, and then goes through with it: pods leave under their PodDisruptionBudgets, each once,
 and a machine is closed by its own id when it is empty and out of every load balancer.
 
-Nothing is changed by plan, watch, explain and status. Try everything without a cloud: drover sandbox demo rotate
+Nothing is changed by plan, watch, explain, stores and status. Try everything without a cloud: drover sandbox demo rotate
 
 Exit codes: 0 done or nothing to do, 1 failed, 2 plan shows changes (--detailed-exitcode) or check found something worth mending, 3 blocked, 4 --timeout passed, 5 not approved,
 6 somebody took the run back, 64 usage, 130 interrupted.`,
@@ -154,7 +154,7 @@ Exit codes: 0 done or nothing to do, 1 failed, 2 plan shows changes (--detailed-
 	a.conn.flags(root.PersistentFlags())
 	root.PersistentFlags().StringVar(&a.color, "color", "auto", "colours on a terminal: auto, always or never (NO_COLOR is honoured)")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.checkColor() }
-	root.AddCommand(a.planCommand(), a.rotateCommand(), a.abortCommand(), a.rollbackCommand(), a.pauseCommand(), a.resumeCommand(), a.drainCommand(), a.watchCommand(),
+	root.AddCommand(a.planCommand(), a.rotateCommand(), a.abortCommand(), a.rollbackCommand(), a.pauseCommand(), a.resumeCommand(), a.drainCommand(), a.moveCommand(), a.promoteCommand(), a.storesCommand(), a.watchCommand(),
 		a.explainCommand(), a.statusCommand(), a.historyCommand(), a.controllerCommand(), a.imdsCommand(), a.installCommand(), a.setupCommand(), a.checkCommand(), a.sandboxCommand(), a.versionCommand())
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &exit{exitUsage, fmt.Errorf("%w; see %s --help", err, c.CommandPath())}

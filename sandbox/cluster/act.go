@@ -35,6 +35,16 @@ func (c *Cluster) Act(_ context.Context, a fleet.Action) error {
 			return nil
 		case fleet.Record:
 			return c.record(*a.Rotation)
+		case fleet.Engage:
+			return c.engage(a)
+		case fleet.Disengage:
+			return c.disengage(a)
+		case fleet.Lend:
+			return c.lend(a)
+		case fleet.Unlend:
+			return c.unlend(a)
+		case fleet.Call:
+			return c.call(a)
 		case fleet.Surge:
 			return c.surge(a)
 		case fleet.Unsurge:

@@ -18,6 +18,7 @@ type Options struct {
 	Timing      Timing
 	Pack        bool   // the scheduler fills nodes up instead of spreading load
 	Unjournaled string // why the cluster cannot hold rotation records; "" when it can
+	Processes   Processes
 }
 
 // Timing says how long things take. Zero takes the default, a negative value means at once.
@@ -57,6 +58,7 @@ type Cluster struct {
 	timing  Timing
 	pack    bool
 	without string // Options.Unjournaled
+	runs    Processes
 	changed chan struct{}
 
 	mu     sync.Mutex
@@ -79,6 +81,9 @@ type Cluster struct {
 	stopped   *fleet.Pause
 	progress  map[string]fleet.Progress // by run
 	cases     []fleet.Case              // by instance
+	moves     map[string]fleet.StoreMove
+	attended  []string                                         // runs, or requesters of runs, for whom a process acts
+	answer    func(store, hook string, pod fleet.PodRef) error // of stores' hooks
 
 	pending []*pod // in order of making
 	room    int    // grows whenever a pod that found no node might find one now
@@ -95,9 +100,10 @@ type Cluster struct {
 func New(o Options) *Cluster {
 	now := o.Clock.Now()
 	return &Cluster{
-		clock: o.Clock, timing: o.Timing.withDefaults(), pack: o.Pack, without: o.Unjournaled, changed: make(chan struct{}, 1),
+		clock: o.Clock, timing: o.Timing.withDefaults(), pack: o.Pack, without: o.Unjournaled, runs: o.Processes, changed: make(chan struct{}, 1),
 		now: now, began: now, dice: rand.New(rand.NewPCG(uint64(o.Seed), 3)),
 		node: map[string]*node{}, pod: map[string]*pod{}, workload: map[fleet.Owner]*workload{}, volumes: map[string]*volume{}, progress: map[string]fleet.Progress{},
+		moves: map[string]fleet.StoreMove{},
 	}
 }
 

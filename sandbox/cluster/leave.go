@@ -45,6 +45,7 @@ func (c *Cluster) shutDown(p *pod, needs, grace time.Duration) {
 		return
 	}
 	p.over = true
+	c.halt(p, needs <= grace)
 	if needs > grace {
 		c.ledger.Killed = append(c.ledger.Killed, Kill{At: c.now, Pod: p.Ref, Identity: p.identity(), Node: p.Node, Needs: needs, Grace: grace})
 	}

@@ -38,6 +38,7 @@ func (c *Cluster) Observe(_ context.Context, s *fleet.Snapshot) error {
 			s.Cases = append(s.Cases, x.Clone())
 		}
 	}
+	s.Stores = append(s.Stores, c.stores()...)
 	s.Stopped, s.Unjournaled = clonePause(c.stopped), c.without
 	return nil
 }

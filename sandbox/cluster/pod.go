@@ -20,6 +20,7 @@ type pod struct {
 	pin     *node // the only node it may run on
 	volume  *volume
 	running bool   // its containers were started
+	alive   bool   // the process in it runs, when it is a store's
 	started bool   // they were Ready once
 	broken  bool   // somebody made it fail its readiness probe
 	lost    bool   // its machine went off under it
@@ -91,6 +92,7 @@ func (c *Cluster) run(p *pod) {
 	if len(p.w.spec.BadOn) > 0 && p.node.has(p.w.spec.BadOn) {
 		return // it crashes on that machine, again and again
 	}
+	c.launch(p)
 	c.after(p.w.spec.Start, func() {
 		if p.ended || p.lost || p.Terminating {
 			return
@@ -190,6 +192,7 @@ func (c *Cluster) removeWithin(p *pod, grace time.Duration) {
 	default:
 		c.delist(p)
 		needs := p.PreStop + p.w.spec.Stop
+		c.after(min(p.PreStop, grace), func() { c.halt(p, p.PreStop < grace) }) // SIGTERM
 		c.after(min(needs, grace), func() { c.shutDown(p, needs, grace) })
 	}
 }
@@ -200,6 +203,7 @@ func (c *Cluster) lose(p *pod) {
 		return
 	}
 	p.lost = true
+	c.halt(p, false)
 	if p.running && !p.Mirror && !p.over {
 		c.ledger.Lost = append(c.ledger.Lost, Loss{At: c.now, Pod: p.Ref, Identity: p.identity(), Node: p.Node, Ending: p.Terminating, Stays: p.Stays() != "", Grace: p.Grace, Created: p.Created})
 	}
@@ -212,6 +216,7 @@ func (c *Cluster) gone(p *pod) {
 		return
 	}
 	c.cut(p)
+	c.halt(p, false)
 	p.ended = true
 	if i, found := slices.BinarySearchFunc(c.pods, p, byName); found {
 		c.pods = slices.Delete(c.pods, i, i+1)

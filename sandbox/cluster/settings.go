@@ -48,6 +48,9 @@ func (c *Cluster) Settings() string {
 			}
 		}
 	}
+	for name, m := range c.moves {
+		say("store %s move of %s by %s", name, m.Pod.Name, m.Run)
+	}
 	slices.Sort(out)
 	return strings.Join(out, "\n") + "\n"
 }

@@ -45,6 +45,7 @@ type Spec struct {
 	Cost  string            // its pods' own deletion cost; "" when they have none
 
 	Target string // ARN of the target group in which its pods are registered by IP
+	Part   *Part  // of which store its pods are; nil for none
 	Scaler *Scaler
 	GitOps *GitOps
 }
@@ -91,30 +92,32 @@ var kinds = map[string]func(*Cluster, *workload){
 
 // Apply makes a workload, or for one that exists sets its replicas, its autoscaler and its GitOps; its pods' template never changes.
 func (c *Cluster) Apply(s Spec) error {
-	return c.do(func() error {
-		if err := c.check(&s); err != nil {
-			return fmt.Errorf("apply %s: %w", s.Owner, err)
-		}
-		if w := c.workload[s.Owner]; w != nil {
-			w.spec.Replicas, w.spec.Scaler, w.spec.GitOps = s.Replicas, s.Scaler, s.GitOps
-			c.adopt(w)
-			return nil
-		}
-		w := &workload{spec: s, tried: -1}
-		w.Owner, w.Recreate = s.Owner, s.Recreate
-		c.workload[s.Owner] = w
-		c.workloads = append(c.workloads, w)
-		if shown(s.Owner.Kind) {
-			i, _ := slices.BinarySearchFunc(c.shown, w, byOwner)
-			c.shown = slices.Insert(c.shown, i, w)
-		}
-		c.cover(w)
+	return c.do(func() error { return c.apply(s) })
+}
+
+func (c *Cluster) apply(s Spec) error {
+	if err := c.check(&s); err != nil {
+		return fmt.Errorf("apply %s: %w", s.Owner, err)
+	}
+	if w := c.workload[s.Owner]; w != nil {
+		w.spec.Replicas, w.spec.Scaler, w.spec.GitOps = s.Replicas, s.Scaler, s.GitOps
 		c.adopt(w)
-		if s.Owner.Kind == "Pod" {
-			return c.bare(w)
-		}
 		return nil
-	})
+	}
+	w := &workload{spec: s, tried: -1}
+	w.Owner, w.Recreate = s.Owner, s.Recreate
+	c.workload[s.Owner] = w
+	c.workloads = append(c.workloads, w)
+	if shown(s.Owner.Kind) {
+		i, _ := slices.BinarySearchFunc(c.shown, w, byOwner)
+		c.shown = slices.Insert(c.shown, i, w)
+	}
+	c.cover(w)
+	c.adopt(w)
+	if s.Owner.Kind == "Pod" {
+		return c.bare(w)
+	}
+	return nil
 }
 
 func byOwner(a, b *workload) int {

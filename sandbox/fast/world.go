@@ -31,6 +31,7 @@ type Options struct {
 	Lingers time.Duration // a machine's end to the removal of its Node object; default at once
 
 	Unjournaled string // why the cluster cannot hold rotation records; "" when it can
+	Processes   cluster.Processes
 }
 
 // World is a cloud and a cluster on one clock.
@@ -69,7 +70,7 @@ func New(o Options) *World {
 	clock := cloud.NewVirtualClock(o.Start)
 	w := &World{
 		Clock: clock, Cloud: cloud.New(cloud.Config{Clock: clock, Timing: o.Cloud, Zones: o.Zones, Seed: o.Seed}),
-		Cluster: cluster.New(cluster.Options{Clock: clock, Seed: o.Seed, Timing: o.Cluster, Pack: o.Pack, Unjournaled: o.Unjournaled}),
+		Cluster: cluster.New(cluster.Options{Clock: clock, Seed: o.Seed, Timing: o.Cluster, Pack: o.Pack, Unjournaled: o.Unjournaled, Processes: o.Processes}),
 		joins:   max(cmp.Or(o.Joins, 5*time.Second), 0), readies: max(cmp.Or(o.Readies, 10*time.Second), 0), lingers: o.Lingers,
 		rooms: maps.Clone(rooms), images: map[string]Image{},
 	}

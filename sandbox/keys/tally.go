@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,9 @@ type Line struct {
 // Failures says which errors there were, the most frequent first.
 func (l Line) Failures() string {
 	var words []string
-	for _, kind := range slices.SortedFunc(maps.Keys(l.Errors), func(a, b string) int { return l.Errors[b] - l.Errors[a] }) {
+	for _, kind := range slices.SortedFunc(maps.Keys(l.Errors), func(a, b string) int {
+		return cmp.Or(l.Errors[b]-l.Errors[a], strings.Compare(a, b))
+	}) {
 		words = append(words, fmt.Sprintf("%d %s", l.Errors[kind], kind))
 	}
 	return strings.Join(words, ", ")

@@ -86,6 +86,8 @@ func (w *Watch) learn(s Store, views []View) []Failover {
 			name := s.Name
 			if s.Master == "" {
 				name = fmt.Sprintf("%s %s", s.Name, strings.Join(n.Slots, " "))
+			} else {
+				n.ID = n.Address // a Sentinel hears the id of a new master only later
 			}
 			if f, ok := w.seen(name, n); ok {
 				out = append(out, f)

@@ -6,7 +6,7 @@
 // the folder, and another Start goes on from there. The binary comes from Find,
 // which builds it from the module in controlplane/ when there is none yet. Nodes
 // are not part of a plane: simulated machines register themselves through its
-// API, and StartKubelet adds real ones.
+// API (MachineTLS lets it come to them), and StartKubelet adds real ones.
 //
 // It refuses to be more than a sandbox: one member, one user with all rights,
 // no fsync, nothing that listens beyond loopback. On Linux its processes die with

@@ -41,7 +41,8 @@ type manual struct {
 	free   bool      // at the replica: nothing more is awaited
 }
 
-// contest is a replica's attempt to be elected.
+// contest is a replica's attempt to be elected. A won one is not over before a lost one would be: whoever took over and became a replica again within four
+// node timeouts (each at least a second) says OK to CLUSTER FAILOVER, and nothing comes of it.
 type contest struct {
 	at    time.Time // when it asks for votes
 	asked bool

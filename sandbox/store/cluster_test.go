@@ -168,6 +168,28 @@ func (r *ring) enter() {
 	r.must(r.addr[temp], "CLUSTER REPLICATE "+r.id("a1"))
 }
 
+// TestSameNodeAgainSoon: who has taken over cannot do so again before four node timeouts have passed, though Redis says OK.
+func TestSameNodeAgainSoon(t *testing.T) {
+	r := sixNodes(t, 12)
+	swap := func(to string) bool {
+		if got := r.must(r.addr[to], "CLUSTER FAILOVER"); got != "OK" {
+			t.Error(got)
+		}
+		r.pass(6 * time.Second)
+		return r.owns(to, to)
+	}
+	if !swap("a2") || !swap("a1") {
+		t.Fatal("there and back")
+	}
+	if swap("a2") {
+		t.Error("12 s after it took over, a node did it again")
+	}
+	r.pass(3 * time.Second)
+	if !swap("a2") {
+		t.Error("21 s after it took over, a node could not do it again")
+	}
+}
+
 func TestOkOfAFailoverMeansNothing(t *testing.T) {
 	r := sixNodes(t, 2)
 	r.must(r.addr["a1"], "CONFIG SET repl-diskless-sync-delay 0")

@@ -29,7 +29,6 @@ type Conn struct {
 	port   int // of the client
 	authed bool
 	reads  bool // READONLY was said
-	ours   bool // of a Sentinel
 	closed bool
 	wrote  int64 // position of its last write
 }

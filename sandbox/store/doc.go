@@ -9,6 +9,6 @@
 // gossip. Only three times are put in: the lag of replication, the delay of a packet, and how long a full copy takes for its size.
 //
 // It keeps a log of writes in place of data structures: SET, APPEND and GET are the only commands on keys. It has no TLS, no ACL users, no transactions, no pub/sub for
-// clients, no scripts, no resharding (CLUSTER SETSLOT is understood as far as CLUSTER NODES shows it), and does not evict, expire or run out of memory. What it does not
+// clients, no scripts, no FAILOVER (SENTINEL FAILOVER and CLUSTER FAILOVER it has), no resharding (CLUSTER SETSLOT is understood as far as CLUSTER NODES shows it), and does not evict, expire or run out of memory. What it does not
 // know it refuses as Redis refuses an unknown command.
 package store

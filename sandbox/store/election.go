@@ -154,7 +154,7 @@ func (b *bus) takeOver() {
 	b.lead(b.me)
 	b.p.repl.lead()
 	b.me.slots, old.slots = old.slots, nil
-	b.contest = contest{}
+	b.contest.votes = 0 // the attempt itself stays on its mind, as with Redis: see contest
 	shard := ""
 	if len(b.me.slots) > 0 {
 		shard = strconv.Itoa(b.me.slots[0].from)

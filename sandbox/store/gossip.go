@@ -89,7 +89,7 @@ func (b *bus) rumors(to *node) []rumor {
 	fit = fit[:min(len(fit), max(3, len(b.nodes)/10))]
 	var out []rumor
 	for _, n := range append(fit, doubted...) {
-		out = append(out, rumor{n.id, n.ip, n.port, n.busPort, n.slave, n.doubt, n.fail, n.noaddr, !n.pinged.IsZero(), n.ponged})
+		out = append(out, rumor{n.id, n.ip, n.port, n.busPort, n.slave, n.doubt, n.fail, n.noaddr, !n.pinged.IsZero(), n.ponged.Truncate(time.Second)}) // whole seconds, as on the wire
 	}
 	return out
 }

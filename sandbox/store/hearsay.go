@@ -8,7 +8,7 @@ import (
 // heard takes in what an instance says in INFO, and reacts to it.
 func (m *watched) heard(i *instance, p *process) {
 	r, now := p.repl, m.now()
-	i.info, i.runid, i.linkDown = now, p.run40, 0
+	i.info, i.runid, i.linkDown = now, p.runID, 0
 	role := "master"
 	if r.master != "" {
 		role = "slave"

@@ -119,7 +119,7 @@ func (p *process) infoServer() [][2]string {
 	return [][2]string{
 		{"redis_version", version}, {"redis_git_sha1", "00000000"}, {"redis_git_dirty", "0"}, {"redis_build_id", "0"}, {"redis_mode", mode}, {"os", "Linux x86_64"}, {"arch_bits", "64"},
 		{"monotonic_clock", "POSIX clock_gettime"}, {"multiplexing_api", "epoll"}, {"atomicvar_api", "c11-builtin"}, {"gcc_version", "12.2.0"}, {"process_id", "1"},
-		{"process_supervised", "no"}, {"run_id", p.run40}, {"tcp_port", strconv.Itoa(p.port)}, {"server_time_usec", strconv.FormatInt(p.w.now.UnixMicro(), 10)},
+		{"process_supervised", "no"}, {"run_id", p.runID}, {"tcp_port", strconv.Itoa(p.port)}, {"server_time_usec", strconv.FormatInt(p.w.now.UnixMicro(), 10)},
 		{"uptime_in_seconds", strconv.Itoa(int(up / time.Second))}, {"uptime_in_days", strconv.Itoa(int(up / (24 * time.Hour)))}, {"hz", "10"}, {"configured_hz", "10"},
 		{"lru_clock", strconv.FormatInt(p.w.now.Unix()&(1<<24-1), 10)}, {"executable", "/usr/bin/redis-server"}, {"config_file", ""}, {"io_threads_active", "0"},
 	}

@@ -50,7 +50,7 @@ type process struct {
 	c          Config
 	host       string
 	port       int
-	run40      string // its run id
+	runID      string
 	started    time.Time
 	ended      bool
 	frozen     time.Time // until then
@@ -76,7 +76,7 @@ var defaults = map[string]string{
 
 // process makes one that does not run yet.
 func (w *World) process(c Config, host string, port int) (*process, error) {
-	p := &process{w: w, c: c, host: host, port: port, run40: w.id(), started: w.now, settings: maps.Clone(defaults), errors: map[string]int{}}
+	p := &process{w: w, c: c, host: host, port: port, runID: w.id(), started: w.now, settings: maps.Clone(defaults), errors: map[string]int{}}
 	s := p.settings
 	s["bind"], s["port"], s["requirepass"], s["masterauth"] = host, strconv.Itoa(port), c.Password, cmp.Or(c.MasterAuth, c.Password)
 	s["replica-priority"] = strconv.Itoa(max(cmp.Or(c.Priority, 100), 0))
@@ -152,12 +152,19 @@ func (p *process) awake() bool { return !p.ended && !p.w.now.Before(p.frozen) }
 
 func (p *process) addr() string { return p.c.Addr }
 
-// end is the end of the process: connections break, and what it would save is saved.
+// end is the end of the process: what it would save is saved, and connections break, if anything is left that could break them.
 func (p *process) end(graceful bool) {
-	if p.repl != nil {
-		p.repl.end(graceful)
-	}
 	p.ended = true
+	if p.repl != nil && graceful && p.c.Volume != "" {
+		p.repl.save()
+	}
+	if p.w.o.BlackHole && !graceful {
+		return
+	}
+	if p.repl != nil {
+		p.repl.unlink()
+		p.repl.dismiss()
+	}
 	for _, c := range p.clients {
 		c.closed = true
 	}

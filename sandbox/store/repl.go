@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -40,7 +41,6 @@ type repl struct {
 	known   bool  // its position means something to a master that it asks to go on from there
 	master  string
 	link    link
-	ever    bool      // the link was up once since it has this master
 	down    time.Time // since when it is not
 	loading time.Time // until then
 	source  *feed     // from its master
@@ -97,15 +97,7 @@ func (r *repl) begin() {
 	}
 }
 
-// end saves and breaks all connections.
-func (r *repl) end(graceful bool) {
-	if graceful && r.p.c.Volume != "" {
-		r.save()
-	}
-	r.unlink()
-	r.dismiss()
-}
-
+// save writes the dataset and the position in the stream to the volume.
 func (r *repl) save() {
 	vol := r.p.w.volume(r.p.c.Volume)
 	vol.set = r.set.prefix(len(r.set.log))
@@ -152,7 +144,7 @@ func (r *repl) follow(addr string) {
 	was := r.master
 	r.unlink()
 	r.dismiss()
-	r.master, r.link, r.ever, r.down = addr, linkConnect, false, time.Time{}
+	r.master, r.link, r.down = addr, linkConnect, time.Time{}
 	if was == "" && r.first > 0 {
 		r.known = true // it may go on from its own position
 	}
@@ -227,7 +219,7 @@ func (r *repl) resume(f *feed) {
 }
 
 func (r *repl) up(f *feed) {
-	r.link, r.ever, r.known, r.down = linkUp, true, true, time.Time{}
+	r.link, r.known, r.down = linkUp, true, time.Time{}
 	f.online, f.acked, f.heard = true, r.offset, r.p.w.now
 	f.send()
 }
@@ -327,14 +319,17 @@ func (r *repl) tick() {
 	if f := r.source; f != nil && f.online && f.from.awake() {
 		f.acked, f.heard = r.offset, now
 	}
-	if f := r.source; f != nil && !f.from.awake() && now.Sub(f.heard) > time.Duration(r.p.number("repl-timeout"))*time.Second {
+	patience := time.Duration(r.p.number("repl-timeout")) * time.Second
+	if f := r.source; f != nil && !f.from.awake() && now.Sub(f.heard) > patience {
 		r.unlink()
 	}
-	for _, f := range r.feeds {
-		if f.since.IsZero() || f.online {
-			continue
+	for _, f := range slices.Clone(r.feeds) {
+		switch {
+		case f.online && now.Sub(f.heard) > patience:
+			f.to.repl.unlink() // it will notice when it can
+		case !f.online && !f.since.IsZero():
+			r.give(f)
 		}
-		r.give(f)
 	}
 	if every := r.p.number("repl-ping-replica-period"); r.master == "" && len(r.feeds) > 0 && r.ticks%max(every, 1) == 0 && !r.handing() {
 		r.write(nil, "PING")

@@ -160,17 +160,23 @@ func TestFenceOutlivesThePause(t *testing.T) {
 }
 
 func TestMasterDies(t *testing.T) {
-	l := watchedPair(t, 4)
-	l.Write(Client{Store: "s", Rate: 50})
-	l.pass(5 * time.Second)
-	if err := l.Stop(master, false); err != nil {
-		t.Fatal(err)
-	}
-	d := l.until(30*time.Second, "failover", func() bool { return l.allName(replica) })
-	within(t, "failover", d, 5*time.Second, 9*time.Second)
-	l.pass(5 * time.Second)
-	if r := l.Report("s"); r.Gap < 5*time.Second || r.Gap > 10*time.Second || r.Failed == 0 {
-		t.Errorf("%+v", r)
+	for _, hole := range []bool{false, true} {
+		l := watchedPair(t, 4)
+		l.o.BlackHole = hole
+		l.Write(Client{Store: "s", Rate: 50})
+		l.pass(5 * time.Second)
+		if err := l.Stop(master, false); err != nil {
+			t.Fatal(err)
+		}
+		if l.pass(time.Second); l.linked(replica) != hole {
+			t.Errorf("black hole %v: the replica's link is up: %v", hole, !hole)
+		}
+		d := l.until(30*time.Second, "failover", func() bool { return l.allName(replica) })
+		within(t, "failover", d, 4*time.Second, 8*time.Second)
+		l.pass(10 * time.Second)
+		if r := l.Report("s"); r.Gap < 5*time.Second || r.Gap > 12*time.Second || r.Failed == 0 {
+			t.Errorf("black hole %v: %+v", hole, r)
+		}
 	}
 }
 
@@ -457,5 +463,30 @@ func TestVolumes(t *testing.T) {
 		if got := l.must("10.1.0.7:6379", "GET c"); got != "d" {
 			t.Errorf("%+v: %v", c, got)
 		}
+	}
+}
+
+// TestSilentReplicaIsDropped after repl-timeout, and finds its way back by itself.
+func TestSilentReplicaIsDropped(t *testing.T) {
+	l := newLab(t, Options{})
+	l.start(Config{Addr: master})
+	l.start(Config{Addr: replica, ReplicaOf: master})
+	l.settle("link", func() bool { return l.linked(replica) })
+	if err := l.Freeze(replica, 90*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	l.pass(30 * time.Second)
+	if got := l.field(master, "connected_slaves"); got != "1" {
+		t.Errorf("%s replicas after 30 s", got)
+	}
+	l.pass(35 * time.Second)
+	if got := l.field(master, "connected_slaves"); got != "0" {
+		t.Errorf("%s replicas after 65 s", got)
+	}
+	l.must(master, "SET a b")
+	l.pass(30 * time.Second)
+	l.settle("link", func() bool { return l.linked(replica) })
+	if got := l.must(replica, "GET a"); got != "b" {
+		t.Error(got)
 	}
 }

@@ -203,7 +203,7 @@ func (m *watched) reconnect(i *instance) {
 	i.tried = m.now()
 	if p := m.w.p.w.at(i.addr); p != nil && (p.watch != nil) == (i.kind == "sentinel") {
 		i.conn, i.made = p.accept(), m.now()
-		i.conn.ours, i.conn.name = true, "sentinel-"+m.w.id[:8]+"-cmd"
+		i.conn.name = "sentinel-" + m.w.id[:8] + "-cmd"
 	}
 }
 

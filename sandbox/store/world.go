@@ -26,7 +26,7 @@ type Options struct {
 	Sleep func(ctx context.Context, d time.Duration) error
 
 	Seed      uint64
-	BlackHole bool          // packets to an address without a process vanish, as in a VPC; otherwise they are refused, as on one machine
+	BlackHole bool          // packets to an address without a process vanish, as in a VPC, and a killed one says no goodbye; otherwise both are noticed at once
 	Timeout   time.Duration // after which a client gives up waiting for an answer; default 5 s
 	Lag       time.Duration // of replication; default 1 ms
 }

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"drover.dev/evac"
+	"drover.dev/fleet"
+)
+
+// owned says who moves the pod when its budgets alone do not decide: the mover of its store, or its operator; what comes next, and who asked for that.
+func (x *explainer) owned(e *explanation, p *fleet.Pod) {
+	if q := p.Asked; q != nil {
+		e.say("%s asked for it to leave its node, %s. drover controller moves it.", q.By, x.ago(q.At))
+	}
+	mover, step, ok := evac.NextOf(x.Snapshot, p)
+	if !ok {
+		return
+	}
+	e.Mover = mover
+	st := x.StoreOf(p.Ref.UID)
+	if st == nil {
+		e.say("It is moved by its operator: %s.", p.Courted.Operator)
+		e.say("If it had to leave now, the next step would be: %s.", step)
+		return
+	}
+	e.Store = st.Name
+	e.say("It is %s of store %s. Mover %s moves it; so says: %s.", partOf(st, p.Ref.Name), st.Name, mover, st.Source)
+	if st.Trouble != "" {
+		e.say("Nothing of that store moves: %s.", st.Trouble)
+		return
+	}
+	if st.Move != nil {
+		m := moveOf(x.Snapshot, st)
+		e.say("Run %s has been moving pod %s of it for %s; step: %s.", m.Run, m.Pod, m.Lasts, m.Step)
+		if m.GoOn != "" {
+			e.say("Nobody acts for that run; it goes on with: %s.", m.GoOn)
+		}
+		if st.Move.Pod.String() == p.Ref.String() {
+			return
+		}
+	}
+	e.say("If it had to leave now, the next step would be: %s.", step)
+}
+
+// partOf is what a pod is in its store.
+func partOf(st *fleet.Store, pod string) string {
+	m := st.Member(pod)
+	switch {
+	case st.Sentinel(pod) != nil:
+		return "a Sentinel"
+	case m == nil || m.Role == "":
+		return "a member"
+	case m.Temp:
+		return "a temporary " + string(m.Role)
+	case m.Role == fleet.RoleMaster && (st.Mover == fleet.SentinelMover || slotsOf(m) == 0):
+		return "the master"
+	}
+	return "a " + string(m.Role)
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"drover.dev/fleet"
+)
+
+func storesText(t *testing.T, s *fleet.Snapshot, name string) string {
+	t.Helper()
+	d, err := storesOf(s, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Place = "cluster shop"
+	var b strings.Builder
+	d.print(&b)
+	return b.String()
+}
+
+func TestStoresAtRest(t *testing.T) {
+	s := shop()
+	addOrders(&s)
+	addCache(&s)
+	golden(t, "testdata/stores-rest.txt", storesText(t, &s, ""))
+}
+
+// In the middle of a move, half of it is as nobody would leave it: that is told in full.
+func TestStoresUnderWay(t *testing.T) {
+	s := shop()
+	st := addOrders(&s)
+	begun(&s, st, "orders-master-0", "r-20261121-115750-00a")
+	st.Members[0].Fence = fleet.Fence{Replicas: 1, Lag: 2}
+	st.Members = append(st.Members, fleet.Member{Pod: fleet.PodRef{Namespace: "shop", Name: "orders-master-0-drover", UID: "uid-t"}, Node: s.Nodes[2].Name, Temp: true, Role: fleet.RoleReplica, Master: "m:6379", Syncing: true})
+	st.Sentinels[2].Trouble = "Sentinel in pod shop/orders-sentinel-2 (10.0.3.2:26379) does not answer: connection refused"
+	golden(t, "testdata/stores-under-way.txt", storesText(t, &s, "orders"))
+}
+
+func TestStoresThatCannotBeUnderstood(t *testing.T) {
+	s := shop()
+	orders, cache := addOrders(&s), addCache(&s)
+	orders = &s.Stores[0]
+	orders.Mover, orders.Trouble = "", `annotation drover.dev/mover of StatefulSet shop/orders-master is "sentinell": want sentinel, rediscluster, script, leader-last or none`
+	cache.Members = cache.Members[:5]
+	cache.Members[0] = fleet.Member{Pod: cache.Members[0].Pod, Node: cache.Members[0].Node, Trouble: "Redis in pod shop/cache-a-0 (10.0.5.0:6379) wants a password: name a Secret with key password (and username) by the annotation drover.dev/secret"}
+	golden(t, "testdata/stores-trouble.txt", storesText(t, &s, ""))
+}
+
+func TestStoresDocument(t *testing.T) {
+	s := shop()
+	addOrders(&s)
+	d, err := storesOf(&s, "shop/orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := (&app{out: &out, output: "json"}).print(d, nil); err != nil {
+		t.Fatal(err)
+	}
+	var back storesDocument
+	if err := json.Unmarshal(out.Bytes(), &back); err != nil || back.Kind != "Stores" || len(back.Stores) != 1 {
+		t.Fatalf("%v:\n%s", err, out.String())
+	}
+	replica := back.Stores[0].Members[1]
+	if replica.Master != "orders-master-0" || replica.Behind == nil || *replica.Behind != 11 || replica.Zone != "eu-west-1b" || back.Stores[0].Sentinels[0].Names != "orders-master-0" {
+		t.Errorf("got %+v", back.Stores[0])
+	}
+}
+
+func TestStoreNameMustBeClear(t *testing.T) {
+	s := fleet.Snapshot{Stores: []fleet.Store{{Name: "shop/orders"}, {Name: "blue/orders"}}}
+	if _, err := storesOf(&s, "orders"); err == nil || !strings.Contains(err.Error(), "there are several: shop/orders, blue/orders") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := storesOf(&s, "order"); err == nil || !strings.Contains(err.Error(), "there are: shop/orders, blue/orders") {
+		t.Errorf("got %v", err)
+	}
+	if d, err := storesOf(&s, "blue/orders"); err != nil || d.Stores[0].Name != "blue/orders" {
+		t.Errorf("got %+v, %v", d, err)
+	}
+}
+
+func TestNoStores(t *testing.T) {
+	s := shop()
+	if text := storesText(t, &s, ""); !strings.Contains(text, "Nobody declares a store") {
+		t.Error(text)
+	}
+}
