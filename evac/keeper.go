@@ -21,6 +21,10 @@ type keeper struct {
 	away  func(node string) bool // a node that leaves, or that takes no pods: no place to go to
 	pod   func(uid string) *fleet.Pod
 	avoid []string
+
+	// unplaced is why the scheduler finds no node for a pod of the store; "" when it does, or has not said.
+	unplaced func(name string) string
+
 	every time.Duration // between two looks at the store while something is awaited of it
 
 	acts  []fleet.Action
@@ -201,11 +205,14 @@ func (k *keeper) going(m *fleet.Member) bool {
 	return m.Leaving || p != nil && p.Terminating
 }
 
-// awaySince says where a pod is that left and is not back.
+// absent says where a pod is that left and is not back.
 func (k *keeper) absent(name string) string {
 	m := k.st.Move
 	if p := k.pod(m.Pod.UID); p != nil && p.Terminating {
 		return fmt.Sprintf("pod %s is shutting down on %s", name, p.Node)
+	}
+	if why := k.unplaced(name); why != "" {
+		return fmt.Sprintf("waits for a node for pod %s: %s", name, why)
 	}
 	return fmt.Sprintf("waits for pod %s to run again elsewhere", name)
 }

@@ -3,6 +3,7 @@ package evac
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"drover.dev/fleet"
@@ -138,6 +139,15 @@ func (v *tick) keeperOf(st *fleet.Store, goals []kept) *keeper {
 	k := &keeper{run: v.plan.Run, now: v.s.Now, st: st, pod: v.ix.pod, every: storeEvery, away: v.noPlace}
 	if v.quiet {
 		k.every = seldomly
+	}
+	namespace, _, _ := strings.Cut(st.Name, "/")
+	k.unplaced = func(name string) string {
+		for p := range v.ix.pending {
+			if p.Ref.Name == name && p.Ref.Namespace == namespace {
+				return p.Unplaced
+			}
+		}
+		return ""
 	}
 	for _, g := range goals {
 		k.goals = append(k.goals, g.goal)
