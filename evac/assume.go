@@ -154,16 +154,16 @@ func assumeMove(st *fleet.Store, a fleet.Action) bool {
 			st.Move = nil
 		}
 		return changed
-	case st.Move != nil && sameMove(st.Move, a.Move):
+	case st.Move != nil && st.Move.Run == a.Move.Run && st.Move.Pod == a.Move.Pod && further(st.Move, a.Move):
 		return false
 	}
 	st.Move = a.Move.Clone()
 	return true
 }
 
-// sameMove tells whether two moves say the same, but for what their observer adds.
-func sameMove(a, b *fleet.StoreMove) bool {
-	return a.Run == b.Run && a.Pod == b.Pod && a.Switches == b.Switches && a.Switched.Equal(b.Switched) && slices.Equal(a.Ghosts, b.Ghosts) && slices.Equal(a.Hooked, b.Hooked)
+// further tells whether a move on file says all that another says of the same pod.
+func further(on, than *fleet.StoreMove) bool {
+	return on.Switches >= than.Switches && len(on.Ghosts) >= len(than.Ghosts) && len(on.Hooked) >= len(than.Hooked) && len(on.Prior) >= len(than.Prior)
 }
 
 func assumeRecord(s *fleet.Snapshot, a fleet.Action) bool {

@@ -60,6 +60,8 @@ func (k *keeper) next() {
 	st, m := k.st, k.st.Move
 	switch {
 	case m == nil && len(k.goals) == 0:
+	case !st.Confirmed:
+		k.wait("nobody declares it any more (%s): declare it again until the move is over", st.Source)
 	case st.Trouble != "":
 		k.holdAll("%s", st.Trouble)
 	case st.Read.IsZero() && speaks(st):
@@ -67,6 +69,9 @@ func (k *keeper) next() {
 	case m == nil:
 		k.begin()
 	case m.Run != k.run && !m.Idle:
+		if st.Mover == fleet.ClusterMover && newClusterKeeper(k).handOverFirst() {
+			return // with their masters' consent, which nobody's move minds
+		}
 		k.holdAll("run %s moves pod %s of store %s", m.Run, m.Pod, st.Name)
 	case m.Run != k.run:
 		k.engage(m, "nobody carries run "+m.Run+" on", func(m *fleet.StoreMove) { m.Run = k.run })
@@ -139,7 +144,7 @@ func (k *keeper) begin() {
 		if x.Trouble != "" {
 			continue
 		}
-		m.Prior = append(m.Prior, fleet.Setting{Pod: x.Pod.Name, ID: x.ID, Fence: x.Fence, Priority: x.Priority, Migration: x.Migration})
+		m.Prior = append(m.Prior, settingOf(x))
 	}
 	k.do(fleet.Action{Verb: fleet.Engage, Pod: g.p.Ref, Node: g.node, Move: &m, Why: g.why})
 }
@@ -200,9 +205,11 @@ func (k *keeper) subject() *goal {
 func (k *keeper) free(g *goal) { k.freed = g }
 
 // going tells whether a pod is shutting down, by the cluster's word, which may be newer than the store's.
-func (k *keeper) going(m *fleet.Member) bool {
-	p := k.pod(m.Pod.UID)
-	return m.Leaving || p != nil && p.Terminating
+func (k *keeper) going(m *fleet.Member) bool { return k.ends(m.Pod, m.Leaving) }
+
+func (k *keeper) ends(ref fleet.PodRef, leaving bool) bool {
+	p := k.pod(ref.UID)
+	return leaving || p != nil && p.Terminating
 }
 
 // absent says where a pod is that left and is not back.
@@ -217,8 +224,15 @@ func (k *keeper) absent(name string) string {
 	return fmt.Sprintf("waits for pod %s to run again elsewhere", name)
 }
 
+// do asks for an action. How a member was set is written down before it is set otherwise, also when it was not known as the move began.
 func (k *keeper) do(a fleet.Action) {
 	a.Store, a.Run = k.st.Name, k.run
+	if m := k.st.Member(a.Pod.Name); m != nil && !m.Temp && (a.Verb == fleet.Fence_ || a.Verb == fleet.Prefer || a.Verb == fleet.Steady) {
+		if _, known := k.st.Move.Before(a.Pod.Name); !known {
+			k.learn(m)
+			return
+		}
+	}
 	k.acts = append(k.acts, a)
 }
 
@@ -246,6 +260,20 @@ func (k *keeper) soon(at time.Time) {
 	if k.again.IsZero() || at.Before(k.again) {
 		k.again = at
 	}
+}
+
+// learn writes down how a member is set.
+func (k *keeper) learn(m *fleet.Member) {
+	for i := range k.acts {
+		if k.acts[i].Verb == fleet.Engage {
+			return // one at a time
+		}
+	}
+	k.engage(k.st.Move, "how pod "+m.Pod.Name+" is set, first", func(c *fleet.StoreMove) { c.Prior = append(c.Prior, settingOf(m)) })
+}
+
+func settingOf(m *fleet.Member) fleet.Setting {
+	return fleet.Setting{Pod: m.Pod.Name, ID: m.ID, Fence: m.Fence, Priority: m.Priority, Migration: m.Migration}
 }
 
 // engage writes the move anew.
@@ -310,6 +338,15 @@ func unsettled(m *fleet.Member) string {
 func (k *keeper) end() {
 	m := k.st.Move
 	k.do(fleet.Action{Verb: fleet.Disengage, Pod: m.Pod, Node: m.Node, Move: m, Why: "everything is as it was"})
+}
+
+// outlives tells whether a member's machine stays, or at least goes later than that of a pod that has to leave.
+func (k *keeper) outlives(m *fleet.Member, g *goal) bool {
+	if !k.away(m.Node) {
+		return true
+	}
+	i := slices.IndexFunc(k.goals, func(o goal) bool { return o.p.Ref.UID == m.Pod.UID })
+	return i >= 0 && !g.until.IsZero() && (k.goals[i].until.IsZero() || k.goals[i].until.After(g.until))
 }
 
 // synced tells whether a member has all the data of its master, as far as it can tell itself.

@@ -78,6 +78,7 @@ func reborn(s *fleet.Snapshot, name string) *fleet.Member {
 			p.Ref.UID, p.Node, p.Created = "uid-new", "node-5", s.Now
 			m := s.Stores[0].Member(name)
 			m.Pod, m.Node, m.Known = p.Ref, p.Node, []string{"new-" + name + ":6379"}
+			replicas(&s.Stores[0])
 			return m
 		}
 	}
@@ -257,7 +258,7 @@ func TestSentinelHurried(t *testing.T) {
 	}
 	moved(st, master)
 	st.Member(master).Fence = fleet.Fence{Replicas: 1, Lag: 2}
-	if got := steps(&s, 2*time.Minute, master, replica); got != "switch redis-master-0>redis-replica-0" {
+	if got := steps(&s, 2*time.Minute, master); got != "switch redis-master-0>redis-replica-0" {
 		t.Error(got)
 	}
 	over(st)

@@ -65,6 +65,7 @@ func (v *tick) next() Step {
 	}
 	if why, since := v.stopped(); why != "" {
 		v.out.Holds = []fleet.Hold{{Subject: v.subject(), Reason: why, Since: since}}
+		v.unlock()
 		return v.out
 	}
 	if v.prepare(); len(v.out.Actions) > 0 {

@@ -37,6 +37,7 @@ func (v *tick) nextPods() Step {
 	v.leaving = map[string]bool{}
 	if why, since := v.stopped(); why != "" {
 		v.out.Holds = append(v.out.Holds, fleet.Hold{Subject: "run " + v.plan.Run, Reason: why, Since: since})
+		v.unlock()
 		return v.out
 	}
 	var pods []*fleet.Pod

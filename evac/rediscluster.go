@@ -151,7 +151,7 @@ func (k *clusterKeeper) handOverFirst() bool {
 		if m == nil || !g.hurried(k.now) || slotsOf(m) == 0 || g.p.Terminating {
 			continue
 		}
-		if to := k.replica(m, true); to != nil {
+		if to := k.replica(m, g); to != nil {
 			k.failover(to, m, g.why)
 			acted = true
 		}
@@ -165,7 +165,7 @@ func (k *clusterKeeper) failover(to, from *fleet.Member, why string) {
 
 // replica is the replica that takes a master's slots: in sync, seen as its replica by everybody, on a node that stays (any node, in haste). A
 // temporary one only when there is no other.
-func (k *clusterKeeper) replica(master *fleet.Member, any bool) *fleet.Member {
+func (k *clusterKeeper) replica(master *fleet.Member, g *goal) *fleet.Member {
 	var best *fleet.Member
 	for i := range k.st.Members {
 		m := &k.st.Members[i]
@@ -173,7 +173,7 @@ func (k *clusterKeeper) replica(master *fleet.Member, any bool) *fleet.Member {
 			continue
 		}
 		stays := !k.away(m.Node)
-		if !stays && !any {
+		if !stays && !(g.hurried(k.now) && k.outlives(m, g)) {
 			continue
 		}
 		if best == nil || stays && k.away(best.Node) || stays == !k.away(best.Node) && best.Temp && !m.Temp {
@@ -258,7 +258,7 @@ func (k *clusterKeeper) handOver(g *goal, me *fleet.Member) {
 		k.wait("%s", why)
 		return
 	}
-	if to := k.replica(me, g.hurried(k.now)); to != nil {
+	if to := k.replica(me, g); to != nil {
 		k.failover(to, me, g.why)
 		return
 	}
@@ -285,6 +285,10 @@ func (k *clusterKeeper) tempFor(master *fleet.Member, why string) bool {
 	case t.Trouble != "":
 		k.wait("temporary pod %s: %s", t.Pod.Name, t.Trouble)
 	case sees(master, t.ID) == nil || sees(t, master.ID) == nil:
+		if meeting(t, master) {
+			k.wait("temporary pod %s and %s get to know each other", t.Pod.Name, master.Pod.Name)
+			return false
+		}
 		k.do(fleet.Action{Verb: fleet.Meet, Pod: t.Pod, Node: t.Node, Peer: master.Pod, Why: why})
 	case !k.replicates(t, master):
 		if who := k.stranger(t); who != "" {
@@ -300,6 +304,12 @@ func (k *clusterKeeper) tempFor(master *fleet.Member, why string) bool {
 		return true
 	}
 	return false
+}
+
+// meeting tells whether two nodes are introducing themselves: until that is over, a node has no id that the other knows.
+func meeting(a, b *fleet.Member) bool {
+	return slices.ContainsFunc(a.View, func(p fleet.Peer) bool { return p.Meeting && slices.Contains(b.Known, p.Address) }) ||
+		slices.ContainsFunc(b.View, func(p fleet.Peer) bool { return p.Meeting && slices.Contains(a.Known, p.Address) })
 }
 
 // stranger names a member that does not know another yet, or is not known by it.
@@ -492,7 +502,7 @@ func (k *clusterKeeper) known(me, friend *fleet.Member) string {
 			continue
 		}
 		if pod := k.pod(me.Pod.UID); pod != nil && k.now.Sub(pod.Created) > forgetful || me.ID != k.st.Move.ID {
-			if p == nil || q == nil || !p.Meeting {
+			if !meeting(me, friend) && (p == nil || q == nil || !p.Meeting) {
 				k.do(fleet.Action{Verb: fleet.Meet, Pod: me.Pod, Node: me.Node, Peer: friend.Pod, Why: "they do not find each other by themselves"})
 				k.soon(k.now.Add(k.every))
 				return ""
@@ -574,6 +584,9 @@ func (k *clusterKeeper) forget() bool {
 		case !p.Fail && !p.NoAddr:
 			k.wait("node %s (%s) is no pod's: somebody who is to join, or to be forgotten by hand", short(p.ID), p.Address)
 			return false
+		case len(k.answering("")) < k.st.Spec.Replicas:
+			k.wait("node %s (%s) is no pod's, and not every pod of the store answers", short(p.ID), p.Address)
+			return false
 		default: // a temporary pod that died
 			k.engage(m, "a node that no pod is any more is to be forgotten", func(c *fleet.StoreMove) { c.Ghosts = append(c.Ghosts, fleet.Ghost{ID: p.ID, At: k.now}) })
 			return false
@@ -589,7 +602,11 @@ func (k *clusterKeeper) restore() bool {
 	done := true
 	for i := range k.st.Members {
 		m := &k.st.Members[i]
-		if before, ok := k.st.Move.Before(m.Pod.Name); ok && m.Trouble == "" && m.Migration != before.Migration {
+		before, ok := k.st.Move.Before(m.Pod.Name)
+		if ok && m.Trouble != "" {
+			k.wait("how pod %s was set is put back when it answers: %s", m.Pod.Name, m.Trouble)
+			done = false
+		} else if ok && m.Migration != before.Migration {
 			k.do(fleet.Action{Verb: fleet.Steady, Pod: m.Pod, Node: m.Node, To: map[bool]int{true: 1}[before.Migration], Why: "as it was before"})
 			done = false
 		}

@@ -51,6 +51,9 @@ func (k *scriptKeeper) carry() {
 		return
 	}
 	me := k.st.Member(m.Pod.Name)
+	if me == nil && k.pod(m.Pod.UID) == nil {
+		me = k.successor()
+	}
 	switch {
 	case me == nil || k.going(me):
 		k.wait("%s", k.absent(m.Pod.Name))
@@ -60,6 +63,22 @@ func (k *scriptKeeper) carry() {
 	default:
 		k.end()
 	}
+}
+
+// successor is the newest pod, where the pods of a store have no names of their own: once as many run as are wanted.
+func (k *scriptKeeper) successor() *fleet.Member {
+	var newest *fleet.Member
+	var at time.Time
+	for i := range k.st.Members {
+		m := &k.st.Members[i]
+		if p := k.pod(m.Pod.UID); p != nil && (newest == nil || p.Created.After(at)) {
+			newest, at = m, p.Created
+		}
+	}
+	if len(k.st.Members) < k.st.Spec.Replicas {
+		return nil
+	}
+	return newest
 }
 
 // How long one call of a hook may take. What takes longer says so by failing, and is asked again.

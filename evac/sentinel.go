@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"drover.dev/fleet"
 )
@@ -23,6 +24,9 @@ const (
 	fenceLag  = 2
 	frozenLag = 1
 )
+
+// feeding is how lately a replica was heard that somebody is at: a connection to nobody is kept for a minute.
+const feeding = 5 * time.Second
 
 // named is the master by the word of the Sentinels: of those with the highest epoch, when a majority of all agrees with them. unsure says why there is none.
 func (k *sentinelKeeper) named() (address string, unsure string) {
@@ -132,10 +136,10 @@ func (k *sentinelKeeper) watched(but string) string {
 			continue
 		}
 		running++
-		switch p := k.pod(w.Pod.UID); {
+		switch {
 		case w.Trouble != "":
 			return fmt.Sprintf("Sentinel %s: %s", w.Pod.Name, w.Trouble)
-		case w.Leaving || p != nil && p.Terminating:
+		case k.ends(w.Pod, w.Leaving):
 			return fmt.Sprintf("Sentinel %s is shutting down", w.Pod.Name)
 		case w.Failover:
 			return fmt.Sprintf("Sentinel %s says that a failover is in progress", w.Pod.Name)
@@ -160,16 +164,32 @@ func (k *sentinelKeeper) rank(g *goal) (int, string) {
 	m := k.st.Member(g.p.Ref.Name)
 	switch {
 	case m == nil && k.st.Sentinel(g.p.Ref.Name) != nil:
+		if all := max(len(k.st.Sentinels), k.st.Spec.Watchers); 2*(all-1) <= all && !g.hurried(k.now) {
+			return 0, fmt.Sprintf("without it %d of %d Sentinels would be left, which is no majority: run three or more", all-1, all)
+		}
 		return 0, ""
 	case m == nil:
 		return 0, "it was not asked yet"
 	case m.Role == fleet.RoleMaster:
 		if !g.hurried(k.now) && k.candidate(m) == nil && slices.ContainsFunc(k.st.Members, func(o fleet.Member) bool { return o.Pod != m.Pod && !o.Temp }) {
+			if m := k.unelectable(); m != nil {
+				return 0, fmt.Sprintf("it is the master, and replica %s has replica-priority 0, so that it is never chosen; set it to 100 (CONFIG SET replica-priority) for the time", m.Pod.Name)
+			}
 			return 0, "it is the master, and no replica is on a node that stays; the replicas move first"
 		}
 		return 2, ""
 	}
 	return 1, ""
+}
+
+// unelectable is a replica in sync on a node that stays which nobody would choose.
+func (k *sentinelKeeper) unelectable() *fleet.Member {
+	for i := range k.st.Members {
+		if m := &k.st.Members[i]; synced(m) && !m.Temp && m.Priority == 0 && !k.away(m.Node) {
+			return m
+		}
+	}
+	return nil
 }
 
 func (k *sentinelKeeper) carry() {
@@ -178,6 +198,9 @@ func (k *sentinelKeeper) carry() {
 	}
 	address, _ := k.named()
 	master := k.st.At(address)
+	if k.locked(master) || k.handOverFirst(master) {
+		return
+	}
 	if g := k.subject(); g != nil {
 		if w := k.st.Sentinel(g.p.Ref.Name); w != nil {
 			k.moveSentinel(g)
@@ -232,6 +255,31 @@ func (k *sentinelKeeper) mend() bool {
 	return false
 }
 
+// handOverFirst hands the role over when its machine goes soon and a replica stands by elsewhere, whoever is being moved.
+func (k *sentinelKeeper) handOverFirst(master *fleet.Member) bool {
+	for i := range k.goals {
+		g := &k.goals[i]
+		if g.p.Ref.UID != master.Pod.UID || !g.hurried(k.now) || g.p.Terminating {
+			continue
+		}
+		if to := k.candidate(master); to != nil {
+			k.switchTo(master, to)
+			return true
+		}
+	}
+	return false
+}
+
+// locked takes a fence off a master that has fewer replicas than it asks for: it refuses every write. It reports whether it did.
+func (k *sentinelKeeper) locked(master *fleet.Member) bool {
+	before := k.prior(master).Fence
+	if master.Fence == before || good(master) >= master.Fence.Replicas {
+		return false
+	}
+	k.do(fleet.Action{Verb: fleet.Fence_, Pod: master.Pod, Node: master.Node, Fence: before, Why: "it has too few replicas for its fence, and refuses writes"})
+	return true
+}
+
 // lastCopy says what a person must know when nobody could be elected.
 func (k *sentinelKeeper) lastCopy() string {
 	if slices.ContainsFunc(k.st.Members, func(m fleet.Member) bool { return m.Trouble == "" && m.Role == fleet.RoleReplica }) {
@@ -247,7 +295,7 @@ func (k *sentinelKeeper) unseat(m, master *fleet.Member) bool {
 	switch {
 	case k.going(m):
 		return false // Redis says goodbye, and kubelet takes it
-	case m.Temp:
+	case m.Temp && m.Keys == 0 && len(m.Replicas) == 0:
 		if a.Why = "the temporary pod becomes a replica"; len(k.rest(master)) > 0 {
 			a.Effect = "hidden"
 		}
@@ -299,7 +347,7 @@ func (k *sentinelKeeper) best(master *fleet.Member, fits func(*fleet.Member) boo
 		if m == master || !synced(m) || k.going(m) || !fits(m) || m.Priority == 0 {
 			continue
 		}
-		if best == nil || best.Temp && !m.Temp || best.Temp == m.Temp && m.Offset > best.Offset {
+		if best == nil || best.Temp && !m.Temp || best.Temp == m.Temp && m.Priority < best.Priority { // not by offset: they are read one after the other
 			best = m
 		}
 	}
@@ -310,7 +358,7 @@ func (k *sentinelKeeper) best(master *fleet.Member, fits func(*fleet.Member) boo
 func (k *sentinelKeeper) handOver(g *goal, me *fleet.Member) {
 	to := k.candidate(me)
 	if to == nil && g.hurried(k.now) {
-		to = k.best(me, func(*fleet.Member) bool { return true })
+		to = k.best(me, func(m *fleet.Member) bool { return k.outlives(m, g) })
 	}
 	if to == nil {
 		k.findCandidate(g, me)
@@ -385,6 +433,8 @@ func (k *sentinelKeeper) unfence(m *fleet.Member, why string) {
 func (k *sentinelKeeper) findCandidate(g *goal, me *fleet.Member) {
 	others := k.rest(me)
 	switch t := k.temp(); {
+	case k.unelectable() != nil:
+		k.unfence(me, fmt.Sprintf("replica %s has replica-priority 0, so that it is never chosen; set it to 100 (CONFIG SET replica-priority) for the time", k.unelectable().Pod.Name))
 	case len(others) > 0:
 		k.unfence(me, fmt.Sprintf("replica %s is to be in sync, on a node that stays", others[0].Pod.Name))
 	case k.st.Spec.Replicas > 1:
@@ -458,11 +508,6 @@ func (k *sentinelKeeper) moveSentinel(g *goal) {
 		k.wait("%s", why)
 		return
 	}
-	all := max(len(k.st.Sentinels), k.st.Spec.Watchers)
-	if 2*(all-1) <= all && !g.hurried(k.now) {
-		k.wait("without it %d of %d Sentinels would be left, which is no majority: run three or more", all-1, all)
-		return
-	}
 	k.free(g)
 }
 
@@ -489,7 +534,14 @@ func (k *sentinelKeeper) settle(master *fleet.Member) {
 // back tells whether the pod runs again, with all the data.
 func (k *sentinelKeeper) back(master *fleet.Member) bool {
 	name := k.st.Move.Pod.Name
+	if k.renamed() {
+		return true
+	}
 	if w := k.st.Sentinel(name); w != nil {
+		if k.ends(w.Pod, w.Leaving) {
+			k.wait("%s", k.absent(name))
+			return false
+		}
 		if w.Trouble != "" || !w.Ready {
 			k.wait("Sentinel %s is back and not ready yet%s", name, colon(w.Trouble))
 			return false
@@ -497,7 +549,7 @@ func (k *sentinelKeeper) back(master *fleet.Member) bool {
 		return true
 	}
 	switch me := k.st.Member(name); {
-	case me == nil:
+	case me == nil || k.going(me):
 		k.wait("%s", k.absent(name))
 	case me.Trouble != "":
 		k.wait("it runs on %s and does not answer yet: %s", me.Node, me.Trouble)
@@ -509,6 +561,14 @@ func (k *sentinelKeeper) back(master *fleet.Member) bool {
 		return true
 	}
 	return false
+}
+
+// renamed tells whether a Sentinel that was moved has a successor of another name, as a Deployment's pods have.
+func (k *sentinelKeeper) renamed() bool {
+	m := k.st.Move
+	_, data := m.Before(m.Pod.Name)
+	return !data && k.st.Member(m.Pod.Name) == nil && k.st.Sentinel(m.Pod.Name) == nil && k.pod(m.Pod.UID) == nil && k.st.Spec.Watchers > 0 &&
+		len(k.st.Sentinels) >= k.st.Spec.Watchers && !slices.ContainsFunc(k.st.Sentinels, func(w fleet.Sentinel) bool { return !w.Ready || w.Trouble != "" })
 }
 
 func colon(text string) string {
@@ -523,7 +583,7 @@ func (k *sentinelKeeper) goesHome(me, master *fleet.Member) bool {
 	if master.Temp {
 		return true
 	}
-	if !k.st.Move.Home {
+	if !k.st.Move.Home || k.away(me.Node) {
 		return false
 	}
 	switch k.st.Spec.Failback {
@@ -557,7 +617,13 @@ func (k *sentinelKeeper) refresh(master *fleet.Member) bool {
 		return true
 	}
 	w := &k.st.Sentinels[stale]
-	if why := k.watched(w.Pod.Name); why != "" {
+	why := k.watched(w.Pod.Name)
+	for i := range k.st.Sentinels {
+		if o := &k.st.Sentinels[i]; why == "" && o != w && len(o.Replicas) > 0 && !slices.ContainsFunc(o.Replicas, func(l fleet.Listed) bool { return !l.Down && k.st.At(l.Address) != nil }) {
+			why = fmt.Sprintf("Sentinel %s has to see a replica that is up", o.Pod.Name)
+		}
+	}
+	if why != "" {
 		k.wait("before Sentinel %s may forget %s: %s", w.Pod.Name, k.staleEntry(w), why)
 		return false
 	}
@@ -594,7 +660,7 @@ func (k *sentinelKeeper) blindTo(w, o *fleet.Sentinel) bool {
 // staleEntry is an address that a Sentinel lists and nobody has; "" when there is none.
 func (k *sentinelKeeper) staleEntry(w *fleet.Sentinel) string {
 	for _, l := range w.Replicas {
-		if k.st.At(l.Address) == nil {
+		if k.st.At(l.Address) == nil && !k.fed(l.Address) {
 			return "replica " + l.Address
 		}
 	}
@@ -607,13 +673,28 @@ func (k *sentinelKeeper) staleEntry(w *fleet.Sentinel) string {
 	return ""
 }
 
+// fed tells whether the master feeds a replica at an address: then somebody is there, if nobody of this store.
+func (k *sentinelKeeper) fed(address string) bool {
+	for i := range k.st.Members {
+		if slices.ContainsFunc(k.st.Members[i].Replicas, func(r fleet.Replica) bool { return r.Online && r.Address == address && r.Lag < feeding }) {
+			return true
+		}
+	}
+	return false
+}
+
 // restore puts every setting back, and tells whether all are.
 func (k *sentinelKeeper) restore() bool {
 	done := true
 	for i := range k.st.Members {
 		m := &k.st.Members[i]
 		before, ok := k.st.Move.Before(m.Pod.Name)
-		if !ok || m.Trouble != "" {
+		if !ok {
+			continue
+		}
+		if m.Trouble != "" {
+			k.wait("how pod %s was set is put back when it answers: %s", m.Pod.Name, m.Trouble)
+			done = false
 			continue
 		}
 		if m.Fence != before.Fence {

@@ -1,6 +1,7 @@
 package evac
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -99,9 +100,10 @@ func (v *tick) keep(all []kept, mayBegin bool) (release []func()) {
 	}
 	for i := range v.s.Stores {
 		st := &v.s.Stores[i]
-		if !st.Confirmed || !v.concerns(st, len(by[st]) > 0, mayBegin) {
+		if !v.concerns(st, len(by[st]) > 0, mayBegin) {
 			continue
 		}
+		by[st] = v.withSubject(st, by[st])
 		k := v.keeperOf(st, by[st])
 		k.next()
 		for _, a := range k.acts {
@@ -115,7 +117,11 @@ func (v *tick) keep(all []kept, mayBegin bool) (release []func()) {
 			continue
 		}
 		for _, g := range by[st] {
-			if g.p == k.freed.p {
+			switch {
+			case g.p != k.freed.p:
+			case g.release == nil:
+				v.hold("pod "+g.p.Ref.String(), "stays on %s, though its store lets it go: %s", g.node, cmp.Or(g.p.Refused, "its turn has not come"))
+			default:
 				release = append(release, g.release)
 			}
 		}
@@ -123,13 +129,52 @@ func (v *tick) keep(all []kept, mayBegin bool) (release []func()) {
 	return release
 }
 
+// withSubject completes the pods of a store that have to leave by the one that is being moved: whatever keeps it from being evicted at this moment, it has
+// not come to stay.
+func (v *tick) withSubject(st *fleet.Store, goals []kept) []kept {
+	if st.Move == nil {
+		return goals
+	}
+	p := v.ix.pod(st.Move.Pod.UID)
+	if p == nil || slices.ContainsFunc(goals, func(g kept) bool { return g.p == p }) || !p.Terminating && !v.leaving[p.Node] && !v.plan.asks(p) {
+		return goals
+	}
+	g := kept{goal: goal{p: p, node: p.Node, why: st.Move.Why}}
+	if n := v.ix.node[p.Node]; n != nil {
+		if c := v.s.Case(n.Instance); c != nil && c.Open() {
+			g.until = c.Deadline
+		}
+	}
+	return append(goals, g)
+}
+
+// unlock has no master refuse its writes while everything is stopped.
+func (v *tick) unlock() {
+	for i := range v.s.Stores {
+		st := &v.s.Stores[i]
+		if st.Move == nil || st.Move.Run != v.plan.Run || st.Mover != fleet.SentinelMover || st.Read.IsZero() {
+			continue
+		}
+		k := v.keeperOf(st, nil)
+		s := &sentinelKeeper{k}
+		if address, unsure := s.named(); unsure == "" && st.At(address) != nil {
+			s.locked(st.At(address))
+		}
+		for _, a := range k.acts {
+			v.do(a)
+		}
+	}
+}
+
 // concerns tells whether a store is this run's business: it moves a pod of it, or wants to. What nobody carries on, the controller does.
 func (v *tick) concerns(st *fleet.Store, wanted, mayBegin bool) bool {
 	switch m := st.Move; {
 	case m == nil:
-		return wanted && mayBegin
+		return wanted && mayBegin && st.Confirmed
 	case m.Run == v.plan.Run:
 		return true
+	case !st.Confirmed:
+		return false
 	default:
 		return wanted || v.plan.Policy != nil && m.Idle
 	}

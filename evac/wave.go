@@ -57,6 +57,7 @@ func (v *tick) nextWave() Step {
 	w.admit(false)
 	if why, since := v.stopped(); why != "" {
 		v.out.Holds = append(v.out.Holds, fleet.Hold{Subject: v.subject(), Reason: why, Since: since})
+		v.unlock()
 		return w.told()
 	}
 	w.admit(true)

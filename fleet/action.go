@@ -153,7 +153,7 @@ func (a Action) Key() string {
 	case Surge, Unsurge:
 		return fmt.Sprintf("%s %s %s", a.Verb, a.Workload, a.Pod.UID)
 	case Engage:
-		return fmt.Sprintf("engage %s %s %d %d %v %v", a.Store, a.Pod.UID, a.Move.Switches, len(a.Move.Ghosts), a.Move.Hooked, a.Move.Switched.IsZero())
+		return fmt.Sprintf("engage %s %s %s %d %d %d %v", a.Store, a.Pod.UID, a.Move.Run, a.Move.Switches, len(a.Move.Ghosts), len(a.Move.Prior), a.Move.Hooked)
 	}
 	if a.Store != "" {
 		return fmt.Sprintf("%s %s %s %s %v %d %s%s%s", a.Verb, a.Store, a.Pod.UID, a.Peer.Name, a.Fence, a.To, a.ID, a.Hook, a.Effect)
