@@ -44,6 +44,7 @@ var arrows = map[string][]string{
 	"sandbox/balancer":  {},
 	"sandbox/witness":   {},
 	"sandbox/jobs":      {},
+	"sandbox/keys":      {},
 	"sandbox/cluster":   {"fleet"},
 	"sandbox/store":     {},
 	"sandbox/fast":      {"fleet", "sandbox/cloud", "sandbox/cluster"},

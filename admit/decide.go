@@ -31,6 +31,9 @@ type Eviction struct {
 // Pod is what the guard goes by.
 type Pod struct {
 	UID     string
+	Node    string
+	Created time.Time
+	Settled bool         // it has a node that takes pods: nobody drains that
 	Over    bool         // it has finished, or is shutting down
 	Mover   string       // who moves it, in a word: "sentinel", "CloudNativePG"; "" for a pod that simply leaves
 	Store   string       // namespace/name of the store that it is of; "" for one that an operator moves
@@ -59,11 +62,12 @@ type Bound struct {
 // Verdict is what became of an eviction, in a word.
 type Verdict string
 
-// The verdicts. All but Held let it through.
+// The verdicts. All but Held and Moved let it through.
 const (
 	Passed   Verdict = "passed"    // nothing of drover's: no store, another pod, a pod that is going anyway
 	Own      Verdict = "own"       // drover's own eviction
 	Held     Verdict = "held"      // its mover moves it
+	Moved    Verdict = "moved"     // the pod that was meant has been moved; this is its successor
 	TimedOut Verdict = "timed-out" // its mover did not move it in time
 	Failed   Verdict = "failed"    // the guard could not do its work
 )
@@ -86,6 +90,9 @@ func Decide(e Eviction, p *Pod, now time.Time) Decision {
 	case p == nil, p.Mover == "", p.Over, p.Free, e.UID != "" && e.UID != p.UID:
 		return Decision{Verdict: Passed}
 	}
+	if p.Asked == nil && e.UID == "" && p.Settled && now.Sub(p.Created) < meant {
+		return Decision{Verdict: Moved, Says: fmt.Sprintf("pod %s/%s has left its node: this one of the same name was created %s ago on node %s, which nobody drains; to evict it too, name its UID", e.Namespace, e.Name, lasting(now.Sub(p.Created).Round(time.Second)), p.Node)}
+	}
 	asked, first := since(p, e.By, now)
 	ends := asked.At.Add(p.Bound.Hold)
 	if p.Bound.OnTimeout != Block && !now.Before(ends) {
@@ -93,6 +100,10 @@ func Decide(e Eviction, p *Pod, now time.Time) Decision {
 	}
 	return Decision{Verdict: Held, Ask: first && !e.DryRun, At: asked.At, Says: wait(p, asked, ends, e.DryRun)}
 }
+
+// meant is how long after a pod was created an eviction that names no UID is taken to mean the pod before it: kubectl drain tries again by name alone, and
+// a StatefulSet's pods keep theirs. Without this a pod would be moved, and then its successor, for as long as somebody drains the old node.
+const meant = 10 * time.Minute
 
 // ahead is how far the clock of who asked may be ahead of this one. What lies further ahead would hold evictions for longer than the bound.
 const ahead = time.Minute

@@ -15,6 +15,7 @@ func TestDecide(t *testing.T) {
 	asked := func(ago time.Duration) func(*Pod) {
 		return func(p *Pod) { p.Asked = &fleet.Asked{At: noon.Add(-ago), By: "bob (kubectl or the like)"} }
 	}
+	young := func(p *Pod) { p.Node, p.Created, p.Settled = "n-2", noon.Add(-20*time.Second), true }
 	for _, tc := range []struct {
 		name    string
 		e       Eviction
@@ -27,6 +28,10 @@ func TestDecide(t *testing.T) {
 		{"the first time", Eviction{}, nil, usual, Held, true, "drover moves this pod: sentinel, store shop/orders: waits for its turn; asked for at 2026-11-22T12:00:00Z by alice; try again; at 2026-11-22T12:10:00Z it may be evicted in any case"},
 		{"again", Eviction{}, asked(time.Minute), usual, Held, false, "asked for at 2026-11-22T11:59:00Z by bob (kubectl or the like)"},
 		{"while it moves", Eviction{}, func(p *Pod) { p.Step = "waits for orders-1 to be in sync" }, usual, Held, true, "sentinel, store shop/orders: waits for orders-1 to be in sync; "},
+		{"its successor, by name alone", Eviction{}, young, usual, Moved, false, "has left its node: this one of the same name was created 20s ago on node n-2, which nobody drains"},
+		{"its successor, by its UID", Eviction{UID: "u-1"}, young, usual, Held, true, "drover moves"},
+		{"its successor, on a node that is drained", Eviction{}, func(p *Pod) { young(p); p.Settled = false }, usual, Held, true, "drover moves"},
+		{"a pod that has been there for long", Eviction{}, func(p *Pod) { young(p); p.Created = noon.Add(-time.Hour) }, usual, Held, true, "drover moves"},
 		{"in trouble", Eviction{}, func(p *Pod) { p.Step, p.Trouble = "waits", "two masters" }, usual, Held, true, "it is not moved now: two masters; asked"},
 		{"an operator's", Eviction{}, func(p *Pod) { p.Store, p.Mover = "", "CloudNativePG" }, usual, Held, true, "drover moves this pod: CloudNativePG: waits"},
 		{"just before the bound", Eviction{}, asked(10*time.Minute - time.Second), usual, Held, false, "try again"},

@@ -96,6 +96,9 @@ func failed(doing string, err error) Decision {
 }
 
 func (g *Guard) response(d Decision) *admissionv1.AdmissionResponse {
+	if d.Verdict == Moved { // as the API server answers for a pod that is gone: whoever drains takes it for that
+		return &admissionv1.AdmissionResponse{Result: &metav1.Status{Status: metav1.StatusFailure, Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound, Message: d.Says}}
+	}
 	if d.Verdict != Held {
 		out := &admissionv1.AdmissionResponse{Allowed: true}
 		if d.Says != "" {

@@ -208,7 +208,12 @@ func (v *tick) keeperOf(st *fleet.Store, goals []kept) *keeper {
 // noPlace tells whether a node is none to move anything to.
 func (v *tick) noPlace(node string) bool {
 	n := v.ix.node[node]
-	return n == nil || v.leaving[node] || n.Mark() != nil || n.Cordoned || !n.Ready || slices.ContainsFunc(n.Taints, func(t fleet.Taint) bool { return slices.Contains(goingTaints, t.Key) })
+	return n == nil || v.leaving[node] || !TakesPods(n)
+}
+
+// TakesPods tells whether nobody is taking a node away, and it works.
+func TakesPods(n *fleet.Node) bool {
+	return n.Mark() == nil && !n.Cordoned && n.Ready && !slices.ContainsFunc(n.Taints, func(t fleet.Taint) bool { return slices.Contains(goingTaints, t.Key) })
 }
 
 // goingTaints are what others put on a node that they take away.

@@ -56,6 +56,7 @@ func (w *watch) patrol(p fleet.Policy) {
 	if w.duty == nil {
 		v := w.whole()
 		w.began, w.settings = v, slices.Clone(v.settings)
+		w.enroll()
 		w.duty = &duty{watch: w, held: map[string]cloud.Wait{}, answered: map[string]string{}, waited: map[string]time.Duration{}, empty: map[string]time.Time{}}
 	}
 	w.duty.policy, w.duty.since = p, time.Time{}

@@ -24,6 +24,7 @@ type event struct {
 var happenings = func() map[string]event {
 	all := maps.Clone(doings)
 	maps.Copy(all, signs)
+	maps.Copy(all, mishaps)
 	return all
 }()
 

@@ -13,10 +13,11 @@ import (
 type sentence struct {
 	Name, Says string
 	of         scope
-	action     func(d *deed) string                      // after each action
-	passing    func(w *watch, v *view) string            // whenever time has passed
-	finally    func(w *watch, v *view, o outcome) string // when a command has ended
-	mail       func(w *watch, m fleet.Message) string    // before a message is deleted
+	action     func(d *deed) string                             // after each action
+	passing    func(w *watch, v *view) string                   // whenever time has passed
+	finally    func(w *watch, v *view, o outcome) string        // when a command has ended
+	mail       func(w *watch, m fleet.Message) string           // before a message is deleted
+	saying     func(w *watch, said []string, pod string) string // before a command to a store that changes something
 }
 
 // scope is what a sentence is about.
@@ -26,15 +27,19 @@ const (
 	runs       scope = iota // a rotation or a drain: what a person has approved
 	notices                 // what a controller does because AWS takes a machine
 	everything              // both
+	holdings                // what is done to stores, by either
 )
 
 // covers tells whether a sentence speaks of an action.
 func (s scope) covers(a fleet.Action) bool {
-	return s == everything || (s == notices) == (a.Run == fleet.NoticeRun)
+	return s == everything || s == holdings || (s == notices) == (a.Run == fleet.NoticeRun)
 }
 
 // Safety is the list. A new danger starts as a new sentence.
-var Safety = []sentence{
+var Safety = append(doors, keeping...)
+
+// doors are the sentences about nodes, groups and pods.
+var doors = []sentence{
 	{Name: "budget", Says: "No PodDisruptionBudget is broken by what drover does, except by a deletion that a deadline forces.", of: everything, action: breaks, finally: brokeByClosing},
 	{Name: "bound", Says: "No node, instance or group outside the approved plan is touched.", action: outside},
 	{Name: "subject", Says: "An action changes its own subject only.", of: everything, action: astray},
@@ -135,6 +140,9 @@ func outside(d *deed) string {
 			return fmt.Sprintf("%s: the node is of no group of the plan", a)
 		}
 	case fleet.Taint_, fleet.Exclude, fleet.Evict:
+		if slices.ContainsFunc(d.p.Pods, func(r fleet.PodRef) bool { return r.UID == a.Pod.UID }) {
+			return ""
+		}
 		if n := d.before.s.Node(a.Node); n != nil && !d.leavesPlan(n.Instance) {
 			return fmt.Sprintf("%s: the plan does not let that node go", a)
 		}

@@ -23,6 +23,9 @@ func unnoticed(d *deed) string {
 	if d.a.Verb == fleet.Complete || d.a.Verb == fleet.Heartbeat {
 		return "" // strangeHook, letGo and notReady are about these
 	}
+	if p := d.pod(); d.a.Store != "" || p != nil && p.Asked != nil {
+		return "" // a store's members are everywhere, and "engaged" is about them
+	}
 	id := d.subject()
 	if d.a.Verb == fleet.Untaint || d.a.Verb == fleet.Include || d.a.Verb == fleet.Register {
 		if c := d.before.s.Case(id); c != nil && c.Open() {

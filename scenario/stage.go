@@ -376,7 +376,11 @@ func (s *Stage) settle([]string) (string, error) {
 	if _, err := s.stores.join(); err != nil {
 		return "", err
 	}
-	s.w.Advance(5 * time.Minute) // targets become healthy, autoscalers have looked
+	if len(s.stores.layout) > 0 {
+		s.w.Advance(time.Minute) // replicas are in sync, and everybody has heard of everybody
+	} else {
+		s.w.Advance(5 * time.Minute) // targets become healthy, autoscalers have looked
+	}
 	s.watch.forget()
 	return "", nil
 }

@@ -29,6 +29,7 @@ type stores struct {
 	layout map[string]*layout // by store
 	at     map[string]string  // addresses of processes, by the UID of their pods
 	host   map[string]string  // the last address of a pod's host, by the pod's name
+	lost   map[string]bool    // names of pods whose volume is empty when they come back
 }
 
 // layout is how a store is wired: what a start script makes of a pod.
@@ -50,7 +51,7 @@ type layout struct {
 }
 
 func newStores(s *Stage) *stores {
-	return &stores{stage: s, layout: map[string]*layout{}, at: map[string]string{}, host: map[string]string{}}
+	return &stores{stage: s, layout: map[string]*layout{}, at: map[string]string{}, host: map[string]string{}, lost: map[string]bool{}}
 }
 
 // open begins a world on the stage's clock.
@@ -66,6 +67,10 @@ func (x *stores) Start(p fleet.Pod, part cluster.Part, volume string) {
 	}
 	l.remember(x.world)
 	c := l.config(p, part, volume)
+	if x.lost[p.Ref.Name] {
+		x.world.DropVolume(volume)
+		delete(x.lost, p.Ref.Name)
+	}
 	name := p.Ref.Name + "." + l.short()
 	if x.host[name] = p.IP; !part.Sentinel {
 		x.world.SetName(name, p.IP)
@@ -398,4 +403,14 @@ func (s *Stage) tellStores([]string) (string, error) {
 		out = append(out, line)
 	}
 	return strings.Join(out, "\n") + "\n", nil
+}
+
+// tail is what the processes of stores have done last, for whoever looks for what went wrong.
+func (x *stores) tail() string {
+	log := x.world.Log()
+	text := strings.Join(log[max(0, len(log)-60):], "\n")
+	for addr, name := range x.pods() {
+		text = strings.ReplaceAll(text, addr, name)
+	}
+	return text
 }

@@ -17,6 +17,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
+var all = flag.Bool("all", false, "tell stories with stores in as many variations as the others")
+
 var update = flag.Bool("update", false, "rewrite the stories' goldens and docs/safety.md")
 
 // A story is told by somebody who knows its commands: a stage in memory, or the real control plane.
@@ -78,7 +80,7 @@ func tellAll(t *testing.T, file string) (told map[Kind]int, checks int) {
 	told = map[Kind]int{}
 	if out, ok := tellOnce(t.TempDir(), file, plain, stage, *update); !ok {
 		diary, _ := stage.tellDiary(nil)
-		t.Fatalf("%s\n%s", out, diary)
+		t.Fatalf("%s\n%s\n%s", out, diary, stage.stores.tail())
 	}
 	told[Plain], checks = 1, stage.watch.checked
 	count := func(by *Stage) {
@@ -91,7 +93,7 @@ func tellAll(t *testing.T, file string) (told map[Kind]int, checks int) {
 		return told, checks // only as written
 	}
 	failed := 0
-	for _, v := range stage.calls.Variations() {
+	for _, v := range stage.calls.Variations(*all) {
 		stage := NewStage(v)
 		out, ok := tellOnce(t.TempDir(), file, v, stage, false)
 		told[v.Kind]++
@@ -101,7 +103,7 @@ func tellAll(t *testing.T, file string) (told map[Kind]int, checks int) {
 			continue
 		}
 		diary, _ := stage.tellDiary(nil)
-		t.Errorf("%s:\n%s\n%s", v, out, diary)
+		t.Errorf("%s:\n%s\n%s\n%s", v, out, diary, stage.stores.tail())
 		if failed++; failed == 3 {
 			t.Fatal("the other variations are not told")
 		}

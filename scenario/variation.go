@@ -54,12 +54,20 @@ type calls struct {
 const (
 	mostFails    = 32
 	mostLost     = 30
-	mostCrashes  = 30
+	mostCrashes  = 60
 	mostShuffles = 10
 )
 
+// of is how many of a kind of variations a story gets. One with stores lasts long: of those fewer are told, unless all are asked for.
+func (c *calls) of(most, withStores int, all bool) int {
+	if c.commands > 0 && !all {
+		return withStores
+	}
+	return most
+}
+
 // Variations lists how a story is told after its plain run, which made these calls.
-func (c *calls) Variations() []Variation {
+func (c *calls) Variations(all bool) []Variation {
 	out := []Variation{{Kind: Restart}, {Kind: Twice}, {Kind: Stale, N: 3}, {Kind: Stale, N: 15}}
 	isAct := map[int]bool{}
 	for _, n := range c.acts {
@@ -71,16 +79,16 @@ func (c *calls) Variations() []Variation {
 			reads = append(reads, n)
 		}
 	}
-	for _, n := range append(spread(c.acts, mostFails*3/4), spread(reads, mostFails/4)...) {
+	for _, n := range append(spread(c.acts, c.of(mostFails*3/4, 5, all)), spread(reads, c.of(mostFails/4, 3, all))...) {
 		out = append(out, Variation{Kind: Fail, N: n})
 	}
-	for _, n := range spread(c.acts, mostLost) {
+	for _, n := range spread(c.acts, c.of(mostLost, 6, all)) {
 		out = append(out, Variation{Kind: Lose, N: n})
 	}
-	for _, n := range spread(upTo(c.commands), mostCrashes) {
+	for _, n := range spread(upTo(c.commands), c.of(mostCrashes, 8, all)) {
 		out = append(out, Variation{Kind: Crash, N: n})
 	}
-	for seed := range mostShuffles {
+	for seed := range c.of(mostShuffles, 2, all) {
 		out = append(out, Variation{Kind: Shuffle, Seed: uint64(seed + 1)})
 	}
 	return out

@@ -44,13 +44,17 @@ type watch struct {
 	uneven   bool
 	reopened bool
 
-	said    map[string]int       // commands to stores, by their first words
-	struck  map[string]time.Time // stores, when the story did something to a process of theirs
-	orphans map[string]bool      // stores of which the story took the last copy of something
-	doomed  map[string]*doom     // instances that AWS takes, or may take, by the story's word
-	poison  []string             // bodies that nobody can understand
-	outages time.Duration        // for how long nobody answered
-	duty    *duty                // what a controller is there for; nil while none was
+	said       map[string]int            // commands to stores, by their first words
+	struck     map[string]time.Time      // stores, when the story last did something to a process of theirs
+	strikes    map[string]int            // and how often since the run began
+	orphans    map[string]bool           // stores of which the story took the last copy of something
+	lent       map[string]bool           // stores that got a temporary pod in this run
+	disengaged map[string]time.Time      // stores, when a move of theirs was last over
+	failovers  map[string]map[string]int // by store and shard, when the run began
+	doomed     map[string]*doom          // instances that AWS takes, or may take, by the story's word
+	poison     []string                  // bodies that nobody can understand
+	outages    time.Duration             // for how long nobody answered
+	duty       *duty                     // what a controller is there for; nil while none was
 
 	complaints []string
 }
@@ -59,7 +63,7 @@ func newWatch(s *Stage) *watch {
 	return &watch{
 		stage: s, mine: map[string]bool{}, cut: map[string]time.Time{}, blamed: map[string]bool{}, resized: map[string]bool{}, excused: map[string]bool{}, done: map[string]bool{},
 		counts: map[fleet.Verb]int{}, moved: map[string]int{}, floor: map[string]int{}, had: map[string]int{}, doomed: map[string]*doom{}, last: map[string]string{},
-		said: map[string]int{}, struck: map[string]time.Time{}, orphans: map[string]bool{},
+		said: map[string]int{}, struck: map[string]time.Time{}, strikes: map[string]int{}, orphans: map[string]bool{}, lent: map[string]bool{}, disengaged: map[string]time.Time{},
 	}
 }
 
@@ -123,6 +127,7 @@ func (w *watch) plan(p evac.Plan) {
 	}
 	if w.duty == nil {
 		w.began, w.settings, w.counts, w.unsurged = v, slices.Clone(v.settings), map[fleet.Verb]int{}, 0
+		w.enroll()
 	}
 	w.exits, w.old = map[string]fleet.Departure{}, map[string]bool{}
 	w.uneven = w.uneven || lopsided(&v.s)
@@ -258,6 +263,12 @@ func (w *watch) acted(a fleet.Action, before *view, err error) {
 		return
 	}
 	w.counts[a.Verb]++
+	switch a.Verb {
+	case fleet.Lend:
+		w.lent[a.Store] = true
+	case fleet.Disengage:
+		w.disengaged[a.Store] = d.after.at
+	}
 	if a.Verb == fleet.Unsurge && a.Expect.Ready && d.effect() {
 		w.unsurged++
 		w.moved["surge of "+a.Workload.String()+" "+a.Pod.UID]++

@@ -35,6 +35,14 @@ func changes(before, now *view) []string {
 		}
 	}
 	told := map[string]bool{}
+	for _, m := range before.moving {
+		told[withoutFigures(m)] = true
+	}
+	for _, m := range now.moving {
+		if !told[withoutFigures(m)] {
+			say("moving", "%s", m)
+		}
+	}
 	for _, w := range before.waiting {
 		told[withoutFigures(w)] = true
 	}

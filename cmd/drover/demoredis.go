@@ -123,6 +123,8 @@ func (d *redisDemo) run(ctx context.Context) error {
 		d.say("redis", yellow, "%s: the master is %s now, no more %s", f.Shard, f.To, f.From)
 	})
 	defer d.watch.Stop()
+	temporary := d.countTemporary(ctx)
+	defer temporary()
 	if err := letWork(ctx, redisWarmUp); err != nil {
 		return err
 	}
@@ -135,7 +137,7 @@ func (d *redisDemo) run(ctx context.Context) error {
 	if err := letWork(ctx, redisAfter); err != nil {
 		return err
 	}
-	v.work, v.failovers = d.crew.Stop(), d.watch.Stop()
+	v.work, v.failovers, v.temporary = d.crew.Stop(), d.watch.Stop(), temporary()
 	if err := d.inspect(ctx, v); err != nil {
 		return err
 	}
@@ -187,14 +189,8 @@ func (d *redisDemo) inspect(ctx context.Context, v *redisVerdict) error {
 		return err
 	}
 	v.lost = d.crew.Lost(ctx)
-	pods, err := d.w.Client().CoreV1().Pods(sandbox.RedisNamespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return fmt.Errorf("list the pods: %w", err)
-	}
-	for i := range pods.Items {
-		if owner := metav1.GetControllerOf(&pods.Items[i]); owner == nil || owner.Kind != "StatefulSet" {
-			v.strangers = append(v.strangers, pods.Items[i].Name)
-		}
+	if v.strangers, err = d.strangers(ctx); err != nil {
+		return err
 	}
 	alive, err := d.alive()
 	if err != nil {
@@ -206,6 +202,45 @@ func (d *redisDemo) inspect(ctx context.Context, v *redisVerdict) error {
 	v.same, v.differ = rediskeys.Same(members)
 	v.stale = append(v.stale, rediskeys.Stale(members, alive)...)
 	return nil
+}
+
+// strangers are the pods that no StatefulSet has made, by name.
+func (d *redisDemo) strangers(ctx context.Context) ([]string, error) {
+	pods, err := d.w.Client().CoreV1().Pods(sandbox.RedisNamespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list the pods: %w", err)
+	}
+	var out []string
+	for i := range pods.Items {
+		if owner := metav1.GetControllerOf(&pods.Items[i]); owner == nil || owner.Kind != "StatefulSet" {
+			out = append(out, pods.Items[i].Name)
+		}
+	}
+	return out, nil
+}
+
+// countTemporary begins to look for temporary pods. The function that it returns ends that, and tells how many there
+// have been; it may be called again.
+func (d *redisDemo) countTemporary(ctx context.Context) func() int {
+	ctx, cancel := context.WithCancel(ctx)
+	seen := map[string]bool{}
+	var work sync.WaitGroup
+	work.Go(func() {
+		for letWork(ctx, time.Second) == nil { // they live for ten seconds and more
+			now, err := d.strangers(ctx)
+			if err != nil && ctx.Err() == nil {
+				d.say("demo", red, "%v", err)
+			}
+			for _, name := range now {
+				seen[name] = true
+			}
+		}
+	})
+	return func() int {
+		cancel()
+		work.Wait()
+		return len(seen)
+	}
 }
 
 // alive are the addresses of all that is ready.

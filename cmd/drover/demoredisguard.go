@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	admissionregv1 "k8s.io/api/admissionregistration/v1"
@@ -17,6 +18,8 @@ import (
 	"k8s.io/client-go/rest"
 
 	"drover.dev/deploy/controller"
+	"drover.dev/fleet"
+	"drover.dev/kube"
 	"drover.dev/sandbox"
 )
 
@@ -50,7 +53,37 @@ func (d *redisDemo) underGuard(ctx context.Context) error {
 		<-c.gone
 		cancel()
 	}()
-	return errors.Join(d.w.DrainAll(ctx, sandbox.RedisGroup, d.drained), c.alive())
+	err = d.w.DrainAll(ctx, sandbox.RedisGroup, d.drained)
+	if err == nil {
+		err = d.quiet(ctx)
+	}
+	return errors.Join(err, c.alive())
+}
+
+// quietLimit is more than the last move takes after the last pod was evicted: Sentinels are asked to forget one by one, and members a minute later again.
+const quietLimit = 3 * time.Minute
+
+// quiet waits until nobody is asked to leave any more and no move is under way: kubectl is done when pods are gone, drover when the stores are whole.
+func (d *redisDemo) quiet(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, quietLimit)
+	defer cancel()
+	cluster, err := kube.Open(ctx, d.w.Plane.Config())
+	if err != nil {
+		return err
+	}
+	for {
+		var s fleet.Snapshot
+		if err := cluster.Observe(ctx, &s); err != nil {
+			return err
+		}
+		busy := slices.ContainsFunc(s.Stores, func(st fleet.Store) bool { return st.Move != nil }) || slices.ContainsFunc(s.Pods, func(p fleet.Pod) bool { return p.Asked != nil })
+		if !busy {
+			return nil
+		}
+		if pause(ctx, time.Second); ctx.Err() != nil {
+			return fmt.Errorf("moves are still under way: %w", ctx.Err())
+		}
+	}
 }
 
 // freeAddress is one on this machine where nobody listens, as long as nobody else looks for one.

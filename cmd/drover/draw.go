@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -29,6 +30,11 @@ const fewest = 8
 
 // draw returns the lines of the picture: never more than height, never wider than width.
 func draw(v *view, width, height int, paint func(code, text string) string) []string {
+	if len(v.moving) > 0 {
+		c := *v
+		c.waiting = slices.Concat(v.moving, v.waiting)
+		v = &c
+	}
 	d := &drawing{width: max(width, 20), height: max(height, fewest), paint: paint}
 	d.header(v)
 	waits := v.waiting[:d.forWaits(v)]

@@ -158,9 +158,11 @@ func (x *explainer) mover(e *explanation, p *fleet.Pod, m *evac.Move) {
 	case p.Finished:
 		e.say("It is removed with its node.")
 		return
-	case e.Store != "":
+	case p.Courted != nil:
+		e.say("It is evicted when its operator has done its part, with its UID.")
+	case confirmed(x.StoreOf(p.Ref.UID)):
 		e.say("It moves with its store: one pod of it at a time, and the next only when that one is back with all the data and everything is as it was.")
-		e.say("It is evicted at the end of that, with its UID, within its budgets.")
+		e.say("It is evicted, with its UID and within its budgets, when what it holds allows that.")
 	case w != nil && w.Surge != nil && w.Surge.Pod == p.Ref.UID:
 		e.say("It moves by surge: %s has one replica more (%d, before %d), and gives it back when all are Ready; this pod is the one to go.", p.Owner, w.Replicas, w.Surge.Replicas)
 	case m.Why == "its replacement comes first":
@@ -225,6 +227,7 @@ func (x *explainer) wouldMove(e *explanation, p *fleet.Pod) {
 	for i := range plan.Moves {
 		if m := &plan.Moves[i]; m.Pod.UID == p.Ref.UID {
 			x.mover(e, p, m)
+			e.course(p.Ref, &plan.Forecast)
 		}
 	}
 	for _, f := range findings {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"drover.dev/evac"
 	"drover.dev/fleet"
 )
@@ -33,11 +35,32 @@ func (x *explainer) owned(e *explanation, p *fleet.Pod) {
 		if m.GoOn != "" {
 			e.say("Nobody acts for that run; it goes on with: %s.", m.GoOn)
 		}
-		if st.Move.Pod.String() == p.Ref.String() {
-			return
+		if st.Move.Pod.Name != p.Ref.Name {
+			e.say("If it had to leave now, it would wait for that.")
 		}
+		return
 	}
 	e.say("If it had to leave now, the next step would be: %s.", step)
+}
+
+// course says step by step how the pod of a store leaves, as a forecast has it.
+func (e *explanation) course(pod fleet.PodRef, f *evac.Forecast) {
+	var steps []string
+	begun := false
+	for _, ev := range f.Events {
+		a := ev.Action
+		mine := a.Pod.Name == pod.Name && a.Pod.Namespace == pod.Namespace
+		switch {
+		case a.Verb == fleet.Disengage && mine && begun:
+			e.say("If all goes well: %s; and everything is as it was.", strings.Join(steps, "; "))
+			return
+		case a.Verb == fleet.Engage:
+			begun = begun || mine
+		case a.Verb == fleet.Steady: // of every member, before and after: nobody reads six of them
+		case begun && (a.Store == e.Store || a.Verb == fleet.Evict && mine):
+			steps = append(steps, a.String())
+		}
+	}
 }
 
 // partOf is what a pod is in its store.
@@ -55,3 +78,6 @@ func partOf(st *fleet.Store, pod string) string {
 	}
 	return "a " + string(m.Role)
 }
+
+// confirmed tells whether there is a store, and somebody has declared it.
+func confirmed(st *fleet.Store) bool { return st != nil && st.Confirmed }

@@ -14,6 +14,7 @@ import (
 
 	"drover.dev/admit"
 	"drover.dev/engine"
+	"drover.dev/evac"
 	"drover.dev/fleet"
 	"drover.dev/kube"
 )
@@ -314,7 +315,10 @@ func guardedPod(s *fleet.Snapshot, namespace, name string, holds []fleet.Hold) (
 		if pod.Ref.Namespace != namespace || pod.Ref.Name != name {
 			continue
 		}
-		p := &admit.Pod{UID: pod.Ref.UID, Over: pod.Finished || pod.Terminating, Asked: pod.Asked}
+		p := &admit.Pod{UID: pod.Ref.UID, Over: pod.Finished || pod.Terminating, Asked: pod.Asked, Node: pod.Node, Created: pod.Created}
+		if n := s.Node(pod.Node); n != nil {
+			p.Settled = evac.TakesPods(n)
+		}
 		if c := pod.Courted; c != nil {
 			p.Mover, p.Free, p.Step = c.Operator, c.Go, courting(c)
 		} else if st := s.StoreOf(pod.Ref.UID); st != nil && st.Confirmed {

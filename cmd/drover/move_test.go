@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,9 @@ func movePlan(t *testing.T, s *fleet.Snapshot, name string) string {
 	if err != nil {
 		return "error: " + err.Error() + "\n"
 	}
+	if !evac.Blocked(findings) {
+		p.Forecast = foreseen(&p)
+	}
 	d := describe(&p, findings, "cluster shop")
 	d.Hash = "0123456789ab"
 	var b strings.Builder
@@ -26,11 +30,40 @@ func movePlan(t *testing.T, s *fleet.Snapshot, name string) string {
 	return b.String()
 }
 
+// foreseen is the beginning of a forecast, as it is of a pod of a store and of one of none.
+func foreseen(p *evac.Plan) evac.Forecast {
+	ref := p.Pods[0]
+	evict := evac.Event{After: 5 * time.Second, Action: fleet.Action{Verb: fleet.Evict, Pod: ref, Node: p.Moves[0].From, Why: "a person asked for it"}}
+	if !strings.HasPrefix(p.Moves[0].Why, "mover ") {
+		return evac.Forecast{Took: 15 * time.Second, Events: []evac.Event{evict}}
+	}
+	return evac.Forecast{Took: 28 * time.Second, Events: []evac.Event{
+		{Action: fleet.Action{Verb: fleet.Engage, Store: "shop/orders", Pod: ref, Node: p.Moves[0].From, Why: "a person asked for it"}},
+		{Action: fleet.Action{Verb: fleet.Switch, Store: "shop/orders", Pod: ref, Peer: fleet.PodRef{Namespace: "shop", Name: "orders-replica-0"}, Why: "the pod with the role has to leave, or the role goes home"}},
+		evict,
+		{After: 28 * time.Second, Action: fleet.Action{Verb: fleet.Disengage, Store: "shop/orders", Pod: ref, Why: "everything is as it was"}},
+	}}
+}
+
 func TestMovePlan(t *testing.T) {
 	s := shop()
 	addOrders(&s)
 	golden(t, "testdata/move-master.txt", movePlan(t, &s, "shop/orders-master-0"))
 	golden(t, "testdata/move-plain.txt", movePlan(t, &s, "api-0"))
+}
+
+func TestMovePlanDocument(t *testing.T) {
+	s := shop()
+	addOrders(&s)
+	p, findings, err := planMove(&s, "orders-master-0", evac.Options{Run: "r-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Forecast = foreseen(&p)
+	d := describe(&p, findings, "cluster shop")
+	if len(d.Stores) != 1 || !slices.Equal(d.Stores[0].Pods, []string{"orders-master-0"}) || len(d.Stores[0].Handovers) != 1 || len(d.Steps) != 4 || !strings.HasPrefix(d.Steps[1].Action, "switch master") {
+		t.Errorf("got %+v", d)
+	}
 }
 
 // A store that is not in order moves nothing: the plan says what to mend, and blocks.

@@ -114,8 +114,8 @@ func singleTable(w io.Writer, d *planDocument) {
 	}
 }
 
-// stepTable lists what is done, in order.
-func stepTable(w io.Writer, steps []planStep) {
+// stepTable lists what is done, in order, and how long it takes altogether.
+func stepTable(w io.Writer, steps []planStep, seconds float64) {
 	if len(steps) == 0 {
 		return
 	}
@@ -123,4 +123,5 @@ func stepTable(w io.Writer, steps []planStep) {
 	for _, s := range steps {
 		fmt.Fprintf(w, "  %7s  %s · %s\n", "+"+inSeconds(s.After).String(), s.Action, s.Why)
 	}
+	fmt.Fprintf(w, "Forecast: about %s.\n", inSeconds(seconds))
 }

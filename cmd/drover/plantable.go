@@ -131,7 +131,10 @@ func forecastLines(w io.Writer, d *planDocument) {
 		}
 		return
 	}
-	stepTable(w, d.Steps)
+	if d.Steps != nil {
+		stepTable(w, d.Steps, d.Forecast.Seconds)
+		return
+	}
 	fmt.Fprintf(w, "Forecast: %s, in about %s", counted(len(d.Moves), "pod moves once", "pods move once each"), inSeconds(d.Forecast.Seconds))
 	if d.Forecast.Peak > 0 && len(d.Groups) > 0 {
 		fmt.Fprintf(w, ", with at most %d instances at once", d.Forecast.Peak)

@@ -128,6 +128,9 @@ func (s *site) takeSlots(ctx context.Context, name string, approved fleet.Action
 // lossOf says what is done, and which acknowledged writes that would lose.
 func lossOf(st *fleet.Store, a fleet.Action) []string {
 	out := []string{"Would " + a.String() + "."}
+	if a.Peer.Name == "" {
+		out[0] = fmt.Sprintf("Would have %s take the slots of its master, which no pod answers as (%s).", a.Pod, a.Effect)
+	}
 	me := st.Member(a.Pod.Name)
 	master := st.Member(a.Peer.Name)
 	switch {

@@ -28,16 +28,18 @@ func (a *app) statusCommand() *cobra.Command {
 
 // statusDocument is what status prints.
 type statusDocument struct {
-	APIVersion string         `json:"apiVersion"`
-	Kind       string         `json:"kind"`
-	Place      string         `json:"place"`
-	Acting     string         `json:"acting,omitempty"`     // who holds the lease
-	Controller string         `json:"controller,omitempty"` // who leads as the controller
-	Stopped    string         `json:"stopped,omitempty"`    // who stopped everything
-	Groups     []groupStatus  `json:"groups"`
-	Runs       []runStatus    `json:"runs"`
-	Noticed    []noticeStatus `json:"noticed,omitempty"` // nodes that AWS gave notice of
-	Drained    []string       `json:"drained,omitempty"` // nodes that a person's drain marked
+	APIVersion string              `json:"apiVersion"`
+	Kind       string              `json:"kind"`
+	Place      string              `json:"place"`
+	Acting     string              `json:"acting,omitempty"`     // who holds the lease
+	Controller string              `json:"controller,omitempty"` // who leads as the controller
+	Stopped    string              `json:"stopped,omitempty"`    // who stopped everything
+	Groups     []groupStatus       `json:"groups"`
+	Runs       []runStatus         `json:"runs"`
+	Noticed    []noticeStatus      `json:"noticed,omitempty"` // nodes that AWS gave notice of
+	Moves      []storeMoveDocument `json:"moves,omitempty"`   // in progress, of pods of stores
+	Asked      []askedStatus       `json:"asked,omitempty"`   // pods that somebody wants to leave their nodes
+	Drained    []string            `json:"drained,omitempty"` // nodes that a person's drain marked
 }
 
 type noticeStatus struct {
@@ -50,6 +52,14 @@ type noticeStatus struct {
 	Deadline string `json:"deadline,omitempty"`
 	Left     string `json:"left,omitempty"` // until the deadline
 	Waiting  string `json:"waiting,omitempty"`
+}
+
+// askedStatus is a pod whose eviction drover's guard refused, to move it in its own way.
+type askedStatus struct {
+	Pod  string `json:"pod"`
+	Node string `json:"node"`
+	By   string `json:"by"`
+	At   string `json:"at"`
 }
 
 type groupStatus struct {
@@ -141,6 +151,7 @@ func statusTable(w io.Writer, d *statusDocument) {
 	case len(d.Noticed) > 0:
 		fmt.Fprintln(w, "\nNo controller leads: nobody empties what AWS takes. Start one: drover controller")
 	}
+	moveTable(w, d)
 	for _, n := range d.Drained {
 		fmt.Fprintf(w, "\nNode %s is drained; give it back with drover drain --undo %s\n", n, n)
 	}
@@ -160,6 +171,27 @@ func noticedTable(w io.Writer, all []noticeStatus) {
 		if n.Waiting != "" {
 			fmt.Fprintf(w, "  waiting  %s: %s\n", n.Node, n.Waiting)
 		}
+	}
+}
+
+// moveTable lists the moves in progress: who, since when, which step.
+func moveTable(w io.Writer, d *statusDocument) {
+	if len(d.Moves) > 0 {
+		fmt.Fprintln(w)
+		var rows [][]string
+		for _, m := range d.Moves {
+			rows = append(rows, []string{m.Store, m.Mover, m.Pod, m.Node, m.Lasts, m.Run})
+		}
+		columns(w, "STORE MOVER MOVES FROM SINCE RUN", rows)
+		for _, m := range d.Moves {
+			fmt.Fprintf(w, "  step     %s: %s\n", m.Store, m.Step)
+			if m.GoOn != "" && d.Acting == "" {
+				fmt.Fprintf(w, "  nobody acts on it; it goes on with: %s\n", m.GoOn)
+			}
+		}
+	}
+	for _, p := range d.Asked {
+		fmt.Fprintf(w, "\nPod %s is to leave %s: %s asked for it at %s\n", p.Pod, orDash(p.Node), p.By, p.At)
 	}
 }
 
@@ -199,6 +231,12 @@ func statusOf(s *fleet.Snapshot, place string) statusDocument {
 	if st := standNoticed(s); st != nil {
 		for _, e := range st.progress.Exits {
 			d.Noticed = append(d.Noticed, noticeOf(s, &e))
+		}
+	}
+	d.Moves = movesOf(s)
+	for i := range s.Pods {
+		if p := &s.Pods[i]; p.Asked != nil {
+			d.Asked = append(d.Asked, askedStatus{p.Ref.String(), p.Node, p.Asked.By, moment(p.Asked.At)})
 		}
 	}
 	for i := range s.Nodes {

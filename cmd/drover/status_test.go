@@ -33,3 +33,18 @@ func TestStatusTellsOfAStopAndOfALostRecord(t *testing.T) {
 		t.Errorf("stopped: %q", d.Stopped)
 	}
 }
+
+func TestStatusTellsOfMovesOfStores(t *testing.T) {
+	s := shop()
+	st := addOrders(&s)
+	begun(&s, st, "orders-master-0", "r-20261121-115750-00a")
+	for i := range s.Pods {
+		if s.Pods[i].Ref.Name == "orders-sentinel-1" {
+			s.Pods[i].Asked = &fleet.Asked{At: s.Now.Add(-time.Minute), By: "kubectl drain by alice (eviction refused by drover's guard)"}
+		}
+	}
+	d := statusOf(&s, "cluster shop")
+	var b strings.Builder
+	statusTable(&b, &d)
+	golden(t, "testdata/status-stores.txt", b.String())
+}

@@ -57,16 +57,16 @@ func (r respond) connect(_ context.Context, ep redis.Endpoint) (redis.Conn, erro
 	if !ok {
 		return nil, errors.New("connection refused")
 	}
-	return responder(said), nil
+	return &responder{said}, nil
 }
 
-type responder map[string]any
+type responder struct{ said map[string]any }
 
-func (r responder) Close() error { return nil }
+func (r *responder) Close() error { return nil }
 
-func (r responder) Do(_ context.Context, args ...any) (any, error) {
+func (r *responder) Do(_ context.Context, args ...any) (any, error) {
 	command := strings.TrimSuffix(fmt.Sprintln(args...), "\n")
-	v, ok := r[command]
+	v, ok := r.said[command]
 	if err, is := v.(error); is {
 		return nil, err
 	}

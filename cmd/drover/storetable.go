@@ -90,19 +90,19 @@ func troubles(st *fleet.Store) []string {
 	var out []string
 	say := func(subject, why string) {
 		if why != "" {
-			out = append(out, subject+": "+why)
+			out = append(out, subject+why)
 		}
 	}
-	say("store "+st.Name, st.Trouble)
+	say("", st.Trouble)
 	for i := range st.Members {
 		m := &st.Members[i]
-		say("pod "+m.Pod.Name, m.Trouble)
-		say("pod "+m.Pod.Name, m.SaveErr)
+		say("", m.Trouble) // names the pod itself
+		say("pod "+m.Pod.Name+": ", m.SaveErr)
 	}
 	for i := range st.Sentinels {
 		w := &st.Sentinels[i]
-		say("Sentinel "+w.Pod.Name, w.Trouble)
-		say("Sentinel "+w.Pod.Name, w.NoQuorum)
+		say("", w.Trouble)
+		say("Sentinel "+w.Pod.Name+": ", w.NoQuorum)
 	}
 	return out
 }

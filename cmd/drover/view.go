@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"drover.dev/fleet"
@@ -19,6 +20,7 @@ type view struct {
 	moved, pods             int
 	gone, exits             int
 	old, fresh              []row
+	moving                  []string // stores that are in the middle of a move of this run
 	waiting                 []string
 }
 
@@ -57,6 +59,7 @@ func viewOf(s *fleet.Snapshot, st *standing) *view {
 	case !r.Marks.Baking.IsZero() && r.Intent != fleet.Back:
 		v.bake = max(r.Marks.Baking.Add(r.Bake).Sub(s.Now), 0)
 	}
+	v.moving, v.waiting = storesMoving(s, r.Run, v.waiting)
 	ix := podsByNode(s)
 	phases := map[string]fleet.ExitPhase{}
 	for _, e := range st.progress.Exits {
@@ -79,6 +82,18 @@ func viewOf(s *fleet.Snapshot, st *standing) *view {
 		slices.SortStableFunc(rows, func(a, b row) int { return cmp.Or(a.busy-b.busy, cmp.Compare(a.name, b.name)) })
 	}
 	return v
+}
+
+// storesMoving says of each store in the middle of a move of a run whom it moves and which step comes; waits that say the same are left out.
+func storesMoving(s *fleet.Snapshot, run string, waiting []string) (moving, others []string) {
+	for _, m := range movesOf(s) {
+		if m.Run == run {
+			subject := "store " + m.Store + ": "
+			moving = append(moving, fmt.Sprintf("%smoves pod %s for %s: %s", subject, m.Pod, m.Lasts, m.Step))
+			waiting = slices.DeleteFunc(slices.Clone(waiting), func(w string) bool { return strings.HasPrefix(w, subject) })
+		}
+	}
+	return moving, waiting
 }
 
 // replaced tells whether an exit is as the run wants it: in Standby, too, unless the run is being taken back.

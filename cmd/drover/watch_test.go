@@ -114,3 +114,35 @@ func TestClock(t *testing.T) {
 		}
 	}
 }
+
+// A store that is in the middle of a move of the run is told with its step, once.
+func TestWatchTellsOfMovesOfStores(t *testing.T) {
+	s := during(t, evac.Options{}, 7)
+	st := addOrders(&s)
+	begun(&s, st, "orders-master-0", s.Rotations[0].Run)
+	look := func() *view { return viewOf(&s, stand(&s, &s.Rotations[0])) }
+	first := look()
+	if len(first.moving) != 1 || !strings.HasPrefix(first.moving[0], "store shop/orders: moves pod shop/orders-master-0 for 2m10s: ") {
+		t.Fatalf("moving: %q", first.moving)
+	}
+	for _, w := range first.waiting {
+		if strings.HasPrefix(w, "store shop/orders") {
+			t.Errorf("told twice: %s", w)
+		}
+	}
+	if text := strings.Join(draw(first, 132, 24, plainly), "\n"); !strings.Contains(text, "store shop/orders: moves pod shop/orders-master-0") {
+		t.Error(text)
+	}
+	s.Now = s.Now.Add(time.Second)
+	if lines := changes(first, look()); strings.Contains(strings.Join(lines, "\n"), "moving") {
+		t.Errorf("a second later is no news: %q", lines)
+	}
+	s.Stores[0].Members[0].Fence = fleet.Fence{Replicas: 1, Lag: 2}
+	if lines := strings.Join(changes(first, look()), "\n"); !strings.Contains(lines, "moving   store shop/orders: moves pod shop/orders-master-0") || !strings.Contains(lines, "fence shop/orders-master-0") {
+		t.Errorf("the next step: %q", lines)
+	}
+	s.Stores[0].Move.Run = "r-another"
+	if v := look(); len(v.moving) > 0 {
+		t.Errorf("another run's: %q", v.moving)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -11,27 +12,49 @@ import (
 // Loss is what a store has lost.
 type Loss struct {
 	Writes  int   // acknowledged numbers that no master has
-	Trouble error // a master could not be read, or nobody knows one: what it may have had counts as lost
+	Gone    int   // those of them that nobody has at all: the others a person may save from a copy that nobody uses
+	Trouble error // a master could not be read, or nobody knows one
 }
 
-// Lost reads everything back from the masters of each store. Use it after Stop.
+// Lost reads everything back from the masters of each store, and from all other copies. Use it after Stop.
 func (c *Crew) Lost(ctx context.Context) map[string]Loss {
 	out := map[string]Loss{}
 	for _, s := range c.Stores {
-		there := map[string]map[int64]bool{}
-		masters := Masters(s, s.Look(ctx, c.Dial))
+		views := s.Look(ctx, c.Dial)
+		served, masters := map[string]map[int64]bool{}, Masters(s, views)
 		var trouble []error
 		if len(masters) == 0 {
 			trouble = append(trouble, errors.New("nobody knows a master"))
 		}
 		for _, address := range masters {
-			if err := readBack(ctx, address, c.Dial, there); err != nil {
+			if err := readBack(ctx, address, c.Dial, served); err != nil {
 				trouble = append(trouble, fmt.Errorf("read back from %s: %w", address, err))
 			}
 		}
-		out[s.Name] = Loss{Writes: c.missing(s.Name, there), Trouble: errors.Join(trouble...)}
+		l := Loss{Writes: c.missing(s.Name, served), Trouble: errors.Join(trouble...)}
+		if l.Writes > 0 {
+			for _, address := range copies(views) {
+				_ = readBack(ctx, address, c.Dial, served) // many of them are gone
+			}
+			l.Gone = c.missing(s.Name, served)
+		}
+		out[s.Name] = l
 	}
 	return out
+}
+
+// copies are all addresses of data that anybody names.
+func copies(views []View) []string {
+	var out []string
+	for _, v := range views {
+		for _, n := range v.Nodes {
+			if !n.Is("sentinel") {
+				out = append(out, n.Address)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 func (c *Crew) missing(store string, there map[string]map[int64]bool) int {
@@ -59,6 +82,7 @@ func readBack(ctx context.Context, address string, dial Dial, there map[string]m
 	defer cancel()
 	r := plain(address, dial)
 	defer r.Close()
+	_ = r.ReadOnly(ctx).Err() // a cluster's replica would point to its master; who is in no cluster refuses this
 	all := r.Scan(ctx, 0, "", 1000).Iterator()
 	for all.Next(ctx) {
 		key := all.Val()

@@ -21,6 +21,7 @@ type bus struct {
 	p       *process
 	me      *node
 	nodes   map[string]*node // by id; itself among them
+	sorted  []*node          // the same, by id; good while nobody came or went
 	epoch   int64
 	voted   int64 // the last epoch that it has voted in
 	fine    bool  // cluster_state
@@ -117,12 +118,16 @@ func (b *bus) timeout() time.Duration {
 }
 
 // known are the nodes in a fixed order.
+// known lists the nodes by id. The list is not to be changed.
 func (b *bus) known() []*node {
-	var out []*node
-	for _, id := range slices.Sorted(maps.Keys(b.nodes)) {
-		out = append(out, b.nodes[id])
+	if len(b.sorted) == len(b.nodes) && !slices.ContainsFunc(b.sorted, func(n *node) bool { return b.nodes[n.id] != n }) {
+		return b.sorted
 	}
-	return out
+	b.sorted = nil
+	for _, id := range slices.Sorted(maps.Keys(b.nodes)) {
+		b.sorted = append(b.sorted, b.nodes[id])
+	}
+	return b.sorted
 }
 
 func (b *bus) owner(slot int) *node {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"maps"
 	"path"
 	"slices"
@@ -19,6 +20,19 @@ var fixed = []string{"port", "bind", "cluster-enabled", "cluster-config-file"}
 
 func configGet(c *Conn, a []string) any {
 	out := []any{}
+	if !strings.ContainsAny(strings.Join(a[2:], ""), "*?[\\") {
+		names := make([]string, 0, len(a))
+		for _, name := range a[2:] {
+			names = append(names, strings.ToLower(name))
+		}
+		slices.SortFunc(names, func(x, y string) int { return cmp.Or(cmp.Compare(min(len(aliases[x]), 1), min(len(aliases[y]), 1)), cmp.Compare(x, y)) })
+		for _, name := range slices.Compact(names) {
+			if value, known := c.p.settings[cmp.Or(aliases[name], name)]; known {
+				out = append(out, name, value)
+			}
+		}
+		return out
+	}
 	for _, name := range slices.Concat(slices.Sorted(maps.Keys(c.p.settings)), slices.Sorted(maps.Keys(aliases))) {
 		asked := func(pattern string) bool {
 			hit, err := path.Match(strings.ToLower(pattern), name)
