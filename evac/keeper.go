@@ -49,7 +49,7 @@ const (
 	storeEvery  = 500 * time.Millisecond // between two looks at a store that something is awaited of
 	seldomly    = 5 * time.Second        // the same in a forecast
 	hasty       = 3 * time.Minute        // with less time than this, a role is handed over and nothing else is made better first
-	banned      = 65 * time.Second       // what a cluster is told to forget it keeps out for a minute; then it may come back
+	banned      = 75 * time.Second       // what a cluster is told to forget it keeps out for a minute; then it may come back
 	forgetful   = 15 * time.Second       // how long a node of a cluster may take to tell the others its new address by itself
 )
 

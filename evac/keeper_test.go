@@ -337,8 +337,13 @@ func TestRingStates(t *testing.T) {
 			heard(st, reborn(s, "ring-a-0"))
 		}, "failover ring-a-0>ring-a-0-drover"},
 		{"C9 written down", true, nil, func(s *fleet.Snapshot, st *fleet.Store) { moved(st, "ring-a-0"); tookOver(st); gaveBack(s, st) }, "engage ring-a-0"},
-		{"C9 leave", true, nil, func(s *fleet.Snapshot, st *fleet.Store) {
+		{"C9 clients", true, nil, func(s *fleet.Snapshot, st *fleet.Store) {
 			moved(st, "ring-a-0").Ghosts = []fleet.Ghost{{ID: "id-temp", At: start}}
+			tookOver(st)
+			gaveBack(s, st)
+		}, "hold: moves pod ring-a-0: clients of temporary pod ring-a-0-drover follow the slots"},
+		{"C9 leave", true, nil, func(s *fleet.Snapshot, st *fleet.Store) {
+			moved(st, "ring-a-0").Ghosts = []fleet.Ghost{{ID: "id-temp", At: start.Add(-5 * time.Second)}}
 			tookOver(st)
 			gaveBack(s, st)
 		}, "leave ring-a-0-drover"},
@@ -383,7 +388,7 @@ func TestRingStates(t *testing.T) {
 			for i := range m.Prior {
 				m.Prior[i].Migration = false
 			}
-		}, "hold: moves pod ring-a-0: looks again until 1m5s after a node was forgotten"},
+		}, "hold: moves pod ring-a-0: looks again until 1m15s after a node was forgotten"},
 		{"replica migration", true, []string{"ring-a-0"}, func(s *fleet.Snapshot, st *fleet.Store) {
 			moved(st, "ring-a-0")
 			st.Member("ring-a-1").Migration = true

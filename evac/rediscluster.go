@@ -1,8 +1,10 @@
 package evac
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"drover.dev/fleet"
 )
@@ -549,6 +551,16 @@ func ghost(m *fleet.StoreMove, id string) bool {
 	return slices.ContainsFunc(m.Ghosts, func(g fleet.Ghost) bool { return g.ID == id })
 }
 
+// written is when a node was written down to be forgotten.
+func written(m *fleet.StoreMove, id string) time.Time {
+	for _, g := range m.Ghosts {
+		if g.ID == id {
+			return g.At
+		}
+	}
+	return time.Time{}
+}
+
 // dismiss has the temporary pod leave the cluster, be forgotten, and deleted. Its node is written down first: after it has left, it is another.
 func (k *clusterKeeper) dismiss(t *fleet.Member) {
 	m := k.st.Move
@@ -562,6 +574,11 @@ func (k *clusterKeeper) dismiss(t *fleet.Member) {
 		k.engage(m, "the temporary node is to be forgotten", func(c *fleet.StoreMove) { c.Ghosts = append(c.Ghosts, fleet.Ghost{ID: t.ID, At: k.now}) })
 		return
 	case len(t.View) > 1 || t.Role == fleet.RoleReplica:
+		if end := written(m, t.ID).Add(cmp.Or(k.st.Spec.Linger, usualLinger)); k.now.Before(end) { // once it has left, it tells nobody where the slots are
+			k.wait("clients of temporary pod %s follow the slots", t.Pod.Name)
+			k.soon(end)
+			return
+		}
 		k.do(fleet.Action{Verb: fleet.Leave, Pod: t.Pod, Node: t.Node, Why: "it is not needed any more"})
 		return
 	}

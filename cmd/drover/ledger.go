@@ -12,7 +12,11 @@ import (
 func (a *app) printLedger(p *evac.Plan, l engine.Ledger, took time.Duration) {
 	forecast := p.Forecast.Took.Round(time.Second)
 	if len(p.Pods) > 0 {
-		fmt.Fprintf(a.err, "%s in %s (forecast %s): %s.\n", a.paint(green, "Done"), took, forecast, counted(len(p.Pods), "pod moved", "pods moved"))
+		foretold := ""
+		if forecast > 0 {
+			foretold = fmt.Sprintf(" (forecast %s)", forecast)
+		}
+		fmt.Fprintf(a.err, "%s in %s%s: %s.\n", a.paint(green, "Done"), took, foretold, counted(len(p.Pods), "pod moved", "pods moved"))
 		return
 	}
 	if p.Back() {

@@ -22,9 +22,10 @@ type moving struct {
 func (a *app) moveCommand() *cobra.Command {
 	var m moving
 	c := &cobra.Command{
-		Use: "move POD", Short: "Move one pod to another node, by its mover",
+		Use: "move POD", Short: "Move one pod by hand, as its mover does it",
 		Long: `Move one pod by hand, through the same door: within its budgets, and, when it is one of a store (docs/stores.md), by the store's mover: a master
-hands its role over first, and everything is as before at the end. Its node stays as it is. The plan is shown first, step by step, with what blocks it.
+hands its role over first, and everything is as before at the end. The plan is shown first, step by
+step, with what blocks it. Its node stays as it is: cordon it first where the pod is not to come back to it.
 
 POD is namespace/name, or a name that only one namespace has. Ctrl-C stops after the actions in flight and says what state is left. The same command goes on
 from there, also when the process was killed: while a move is in progress the pod's name means that move, and not the pod that has come back.`,
@@ -91,6 +92,9 @@ func planMove(s *fleet.Snapshot, name string, o evac.Options) (evac.Plan, []flee
 	if st := s.StoreOf(pod.Ref.UID); st != nil && st.Move != nil {
 		p.Notes = append(p.Notes, fmt.Sprintf("store %s is in the middle of moving pod %s, by run %s: that is finished first", st.Name, st.Move.Pod, st.Move.Run))
 	}
+	if n := s.Node(pod.Node); n != nil && !n.Cordoned && n.Mark() == nil {
+		p.Notes = append(p.Notes, fmt.Sprintf("node %s stays open, so the scheduler may choose it again; kubectl cordon %s keeps the pod off it", n.Name, n.Name))
+	}
 	if !evac.Blocked(findings) {
 		p.Forecast = evac.Preview(p, *s)
 	}
@@ -118,7 +122,9 @@ func restOfMove(s *fleet.Snapshot, st *fleet.Store, o evac.Options) (evac.Plan, 
 	}
 	p := evac.Plan{Run: m.Run, At: m.Since, Force: o.Force, Pods: []fleet.PodRef{m.Pod}, Resumed: true}
 	p.Moves = []evac.Move{{Pod: m.Pod, From: m.Node, Lane: "pod " + m.Pod.String(), Why: fmt.Sprintf("mover %s: with store %s; begun, it goes on", st.Mover, st.Name)}}
-	p.Forecast = evac.Preview(p, *s)
+	if p.Forecast = evac.Preview(p, *s); len(p.Forecast.Stuck) > 0 {
+		p.Forecast = evac.Forecast{} // what others are about to say, a forecast cannot know; the run waits for it
+	}
 	return p, nil, nil
 }
 

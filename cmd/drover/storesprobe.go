@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -194,9 +193,7 @@ func circles(all []suspect) []*circle {
 	of := map[fleet.Owner]*circle{}
 	for i := range all {
 		x := &all[i]
-		for _, port := range x.ports {
-			at[net.JoinHostPort(x.host, strconv.Itoa(port))] = x.owner
-		}
+		at[x.host], at[x.ref.String()] = x.owner, x.owner
 		if of[x.owner] == nil {
 			of[x.owner] = &circle{owners: []fleet.Owner{x.owner}}
 		}
@@ -205,7 +202,7 @@ func circles(all []suspect) []*circle {
 	for i := range all {
 		for _, a := range all[i].answers {
 			for _, peer := range slices.Concat(a.redis.Peers, a.redis.Sentinels) {
-				if o, ok := at[peer]; ok {
+				if o, ok := at[spot(peer, all[i].ref.Namespace)]; ok {
 					join(of, of[all[i].owner], of[o])
 				}
 			}
@@ -218,6 +215,16 @@ func circles(all []suspect) []*circle {
 		}
 	}
 	return out
+}
+
+// spot is the IP in host:port, or the pod that a host name is of: the first part of the name that its StatefulSet's Service gives it.
+func spot(address, namespace string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil || net.ParseIP(host) != nil {
+		return host
+	}
+	pod, _, _ := strings.Cut(host, ".")
+	return namespace + "/" + pod
 }
 
 func join(of map[fleet.Owner]*circle, a, b *circle) {

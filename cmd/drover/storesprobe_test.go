@@ -144,6 +144,8 @@ func TestProbedStoresAreNamed(t *testing.T) {
 		{[]suspect{node("ring", "cache", "10.0.0.1")}, []string{"drover.dev/mover=rediscluster"}},
 		{[]suspect{node("a", "cache", "10.0.0.1", "10.0.0.2:6379"), node("b", "cache", "10.0.0.2")}, []string{"drover.dev/mover=rediscluster", "drover.dev/mover=rediscluster"}},
 		{[]suspect{node("a", "", "10.0.0.1", "10.0.0.2:6379"), node("b", "", "10.0.0.2")}, []string{"drover.dev/store=a", "drover.dev/store=a"}},
+		{[]suspect{node("a", "", "fd00::1", "b-0.b.shop.svc.cluster.local:6379"), node("b", "", "fd00::2")}, []string{"drover.dev/store=a", "drover.dev/store=a"}},
+		{[]suspect{node("a", "", "fd00::1", "[fd00::2]:6379"), node("b", "", "fd00::2")}, []string{"drover.dev/store=a", "drover.dev/store=a"}},
 		{[]suspect{node("a", "x", "10.0.0.1"), node("b", "y", "10.0.0.2", "10.0.0.1:6379")}, []string{"drover.dev/store=", "drover.dev/store="}},
 	} {
 		got := judged(tc.all)
