@@ -91,6 +91,7 @@ const (
 	actAtOnce = 16               // actions in flight
 	actWithin = 8 * time.Second  // with the lease's renew deadline less than the lease: an action ends before another process may begin
 	lag       = 30 * time.Second // how long an action's effect may stay invisible before it is asked for again
+	settles   = time.Second      // how long what was done to a store may take to show there
 	retryMin  = time.Second
 	retryMax  = 30 * time.Second
 	noteAfter = 4 * time.Second // a hold shorter than this is not worth a line
@@ -171,6 +172,7 @@ type Ledger struct {
 // with the context.
 func (e *Engine) Run(ctx context.Context, p evac.Plan) (Ledger, error) {
 	r := e.Begin(p)
+	defer r.flights.wg.Wait()
 	for {
 		wait, done, err := r.Tick(ctx)
 		if err != nil {
@@ -189,7 +191,7 @@ func (e *Engine) Run(ctx context.Context, p evac.Plan) (Ledger, error) {
 func (e *Engine) Begin(p evac.Plan) *Run {
 	return &Run{
 		Engine: e, plan: p, backoff: map[string]*backoff{}, holds: map[string]*standing{}, moved: p.Record.Moved, exceptions: p.Record.Exceptions,
-		probes: make([]fleet.Probe, len(e.Probes)),
+		probes: make([]fleet.Probe, len(e.Probes)), flights: flights{woken: make(chan struct{}, 1)},
 	}
 }
 
@@ -212,6 +214,7 @@ type Run struct {
 	groups     []fleet.Group
 	targets    map[string][]fleet.Target
 	stores     stores
+	flights    flights
 	probes     []fleet.Probe
 	ready      fleet.Probe // the probe that every run has
 	probedAt   time.Time
@@ -247,6 +250,9 @@ type backoff struct {
 
 // Tick observes, decides and acts once. wait is how long nothing but an event can change the outcome.
 func (r *Run) Tick(ctx context.Context) (wait time.Duration, done bool, err error) {
+	if err := r.flights.settle(); err != nil {
+		return 0, false, err
+	}
 	s, err := r.observe(ctx)
 	if err != nil {
 		return r.stumble(ctx, err)
@@ -420,7 +426,7 @@ func (r *Run) due(actions []fleet.Action, now time.Time) (due []fleet.Action, wa
 		}
 	}
 	for _, a := range actions {
-		if b := r.backoff[a.Key()]; b != nil && now.Before(b.until) {
+		if b := r.backoff[a.Key()]; b != nil && now.Before(b.until) || a.Store != "" && r.flights.flying(a.Store) {
 			continue
 		}
 		due = append(due, a)
@@ -458,6 +464,9 @@ func (r *Run) act(ctx context.Context, actions []fleet.Action) error {
 func (r *Run) actEach(ctx context.Context, actions []fleet.Action, hand func(context.Context, fleet.Action) error, outcome func(fleet.Action, error) error) error {
 	if r.Shuffle != nil {
 		r.Shuffle(actions)
+	}
+	if r.AtOnce != 1 { // with 1, each has ended before the next begins
+		actions = r.launch(ctx, actions, hand, outcome)
 	}
 	errs := make([]error, len(actions))
 	r.each(len(actions), func(i int) { errs[i] = hand(ctx, actions[i]) })
@@ -544,6 +553,9 @@ func (r *Run) outcome(a fleet.Action, err error) error {
 	}
 	if err == nil {
 		delete(r.backoff, a.Key())
+		if a.Store != "" {
+			r.backoff[a.Key()] = &backoff{until: now.Add(settles)}
+		}
 		r.assumed = append(r.assumed, assumption{a, now.Add(lag)})
 		if a.Verb == fleet.Evict || a.Verb == fleet.Unsurge && a.Expect.Ready {
 			r.moved++
@@ -601,6 +613,7 @@ func (r *Run) sleep(ctx context.Context, wait time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-r.Cluster.Changed():
+	case <-r.flights.woken:
 	case <-t.C:
 	}
 	return nil

@@ -99,8 +99,6 @@ func (e *Engine) askStores(ctx context.Context, s *fleet.Snapshot, names []strin
 	if e.Stores == nil || len(names) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, askWithin)
-	defer cancel()
 	slots := make(chan struct{}, storesAtOnce)
 	var wg sync.WaitGroup
 	for _, name := range names {
@@ -111,6 +109,8 @@ func (e *Engine) askStores(ctx context.Context, s *fleet.Snapshot, names []strin
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
+			ctx, cancel := context.WithTimeout(ctx, askWithin) // each its own: where many are silent, the last is not to pay for the first
+			defer cancel()
 			e.Stores.Observe(ctx, st)
 			st.Read = e.Now()
 		})

@@ -59,6 +59,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	within, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer w.work.Wait()
+	defer w.run.flights.wg.Wait()
 	defer wg.Wait()
 	defer stop()
 	if c.Queue != nil {
@@ -120,6 +121,7 @@ func (w *Watch) sleep(ctx context.Context, wait time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-w.Engine.Cluster.Changed():
+	case <-w.run.flights.woken:
 	case <-w.poked:
 		w.run.cloudAt = time.Time{}
 	case <-t.C:
@@ -139,6 +141,9 @@ func (w *Watch) poke() {
 func (w *Watch) Tick(ctx context.Context) (wait time.Duration, err error) {
 	if w.Alive != nil {
 		w.Alive()
+	}
+	if err := w.run.flights.settle(); err != nil {
+		return 0, err
 	}
 	s, err := w.look(ctx)
 	if err == nil && w.sweep(ctx, &s) {

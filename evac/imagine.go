@@ -93,7 +93,7 @@ func (w *preview) imagine(a fleet.Action) bool {
 		if peer == nil {
 			return false
 		}
-		if a.Effect == "hidden" {
+		if a.Effect == fleet.Unelected {
 			me.Priority = 0
 		}
 		w.follow(st, me, peer)
@@ -170,7 +170,7 @@ func hear(st *fleet.Store, s *fleet.Sentinel) {
 	k := sentinelKeeper{&keeper{st: st, pod: func(string) *fleet.Pod { return nil }}}
 	for i := range st.Members {
 		m := &st.Members[i]
-		if m.Role == fleet.RoleReplica && !(m.Temp && m.Priority == 0) && !slices.ContainsFunc(s.Replicas, func(l fleet.Listed) bool { return st.At(l.Address) == m }) {
+		if m.Role == fleet.RoleReplica && !slices.ContainsFunc(s.Replicas, func(l fleet.Listed) bool { return st.At(l.Address) == m }) {
 			s.Replicas = append(s.Replicas, fleet.Listed{Address: m.Known[0], Prio: m.Priority})
 		}
 	}
@@ -197,7 +197,7 @@ func acquaint(st *fleet.Store) {
 		for j := range st.Members {
 			o := &st.Members[j]
 			self := selfOf(o)
-			if o == m || o.ID == "" || self == nil || sees(m, o.ID) != nil {
+			if o == m || o.ID == "" || self == nil || len(o.Known) == 0 || m.Trouble != "" || sees(m, o.ID) != nil {
 				continue
 			}
 			p := *self
@@ -210,20 +210,22 @@ func acquaint(st *fleet.Store) {
 // lendPod adds the temporary pod.
 func (w *preview) lendPod(st *fleet.Store, a fleet.Action) bool {
 	like := w.pod(a.Pod.UID)
-	if _, coming := w.awayPods[a.Peer.String()]; like == nil || coming || st.Member(a.Peer.Name) != nil {
+	if like == nil || st.Member(a.Peer.Name) != nil {
 		return false
 	}
 	c := *like
 	c.Ref = fleet.PodRef{Namespace: a.Peer.Namespace, Name: a.Peer.Name, UID: w.fresh("lent-%d", func(uid string) bool { return w.pod(uid) != nil })}
 	c.Owner, c.Node, c.Ready, c.Budgets, c.Created, c.VolumeZones, c.OwnDisk = fleet.Owner{}, "", false, nil, w.s.Now, nil, false
+	c.Labels, c.Apart, c.Together, c.Spread = nil, nil, nil, nil
 	w.begin[c.Owner] = defaultStart
-	m := &fleet.Member{Pod: c.Ref, Temp: true, Role: fleet.RoleMaster, Priority: 100}
+	m := fleet.Member{Pod: c.Ref, Temp: true, Trouble: "it starts", Role: fleet.RoleMaster, Priority: 100}
 	if st.Mover == fleet.ClusterMover {
 		m.ID = c.Ref.UID
 		m.View = []fleet.Peer{{ID: m.ID, Self: true, Role: fleet.RoleMaster}}
 		m.StateOK = true
 	}
-	w.lost(c.Ref, lostMember{store: st.Name, member: m})
+	st.Members = append(st.Members, m)
+	slices.SortFunc(st.Members, func(a, b fleet.Member) int { return compareRefs(a.Pod, b.Pod) })
 	w.insert(c)
 	return true
 }
@@ -261,6 +263,9 @@ func (w *preview) left(ref fleet.PodRef) {
 
 // returned puts a pod that runs again back into its store, under a new address.
 func (w *preview) returned(p *fleet.Pod) {
+	if w.begun(p) {
+		return
+	}
 	l, ok := w.awayPods[p.Ref.String()]
 	st := w.s.Store(l.store)
 	if !ok || st == nil {
@@ -293,12 +298,23 @@ func (w *preview) returned(p *fleet.Pod) {
 		}
 	}
 	me := st.Member(p.Ref.Name)
-	if me.Temp {
-		return // drover introduces it
-	}
 	if to := w.masterOf(st, me); to != nil {
 		w.follow(st, me, to)
 	}
+}
+
+// begun lets a temporary pod answer, and tells whether it is one: drover introduces it.
+func (w *preview) begun(p *fleet.Pod) bool {
+	for i := range w.s.Stores {
+		m := w.s.Stores[i].Member(p.Ref.Name)
+		if m == nil || m.Pod.UID != p.Ref.UID || !m.Temp {
+			continue
+		}
+		w.serial++
+		m.Trouble, m.Node, m.Ready, m.Known = "", p.Node, true, []string{fmt.Sprintf("new-%d:6379", w.serial)}
+		return true
+	}
+	return false
 }
 
 // masterOf is whom a member that comes back replicates.

@@ -25,6 +25,9 @@ type keeper struct {
 	// unplaced is why the scheduler finds no node for a pod of the store; "" when it does, or has not said.
 	unplaced func(name string) string
 
+	// patient tells whether more room is coming: what a better order would spare is then not done yet.
+	patient bool
+
 	every time.Duration // between two looks at the store while something is awaited of it
 
 	acts  []fleet.Action
@@ -32,6 +35,9 @@ type keeper struct {
 	freed *goal     // may be evicted now
 	again time.Time // when time alone changes the outcome
 }
+
+// soft is the rank of a pod that had better wait for others.
+const soft = 3
 
 // goal is a pod that has to leave.
 type goal struct {
@@ -60,6 +66,8 @@ func (k *keeper) next() {
 	st, m := k.st, k.st.Move
 	switch {
 	case m == nil && len(k.goals) == 0:
+	case !st.Confirmed && m == nil:
+		k.holdAll("only probing says that it is of store %s", st.Name)
 	case !st.Confirmed:
 		k.wait("nobody declares it any more (%s): declare it again until the move is over", st.Source)
 	case st.Trouble != "":
@@ -176,9 +184,13 @@ func (k *keeper) choose(rank func(*goal) (int, string)) *goal {
 		able = append(able, ranked{g, n})
 	}
 	slices.SortStableFunc(able, func(a, b ranked) int {
-		return cmp.Or(fleet.CompareDeadlines(a.until, b.until), cmp.Compare(a.rank, b.rank), cmp.Compare(a.p.Ref.Name, b.p.Ref.Name))
+		return cmp.Or(order(a.rank >= 0, b.rank >= 0), fleet.CompareDeadlines(a.until, b.until), cmp.Compare(a.rank, b.rank), cmp.Compare(a.p.Ref.Name, b.p.Ref.Name))
 	})
 	for i, r := range able {
+		if r.rank == soft && k.patient {
+			k.hold(r.p.Ref, "stays on %s: its replica moves first, as soon as there is room for it", r.node)
+			continue
+		}
 		if r.roomy != nil && !r.roomy() {
 			k.hold(r.p.Ref, "stays on %s: no room elsewhere", r.node)
 			continue
@@ -246,6 +258,12 @@ func (k *keeper) wait(format string, args ...any) {
 	k.soon(k.now.Add(k.every))
 }
 
+// until says what the move waits for when nothing but time ends that.
+func (k *keeper) until(end time.Time, format string, args ...any) {
+	k.holds = append(k.holds, fleet.Hold{Subject: "store " + k.st.Name, Reason: fmt.Sprintf("moves pod %s: %s", k.st.Move.Pod.Name, fmt.Sprintf(format, args...))})
+	k.soon(end)
+}
+
 func (k *keeper) holdAll(format string, args ...any) {
 	for i := range k.goals {
 		k.hold(k.goals[i].p.Ref, "stays on %s: %s", k.goals[i].node, fmt.Sprintf(format, args...))
@@ -307,7 +325,7 @@ func tempName(pod string) string { return pod + "-drover" }
 // switched notes when the role was handed over, and tells whether that is long enough ago for clients to have followed.
 func (k *keeper) lingers(g *goal) bool {
 	m := k.st.Move
-	if !m.Home {
+	if m.Switched.IsZero() && !m.Home {
 		return true
 	}
 	if m.Switched.IsZero() {
@@ -316,8 +334,7 @@ func (k *keeper) lingers(g *goal) bool {
 	}
 	linger := cmp.Or(k.st.Spec.Linger, usualLinger)
 	if end := m.Switched.Add(linger); k.now.Before(end) && !g.hurried(k.now) {
-		k.wait("its clients follow the role, until %s after it was handed over", linger)
-		k.soon(end)
+		k.until(end, "its clients follow the role, until %s after it was handed over", linger)
 		return false
 	}
 	return true
@@ -340,13 +357,55 @@ func (k *keeper) end() {
 	k.do(fleet.Action{Verb: fleet.Disengage, Pod: m.Pod, Node: m.Node, Move: m, Why: "everything is as it was"})
 }
 
+// goalOf is the goal of a member's pod; nil when it need not leave.
+func (k *keeper) goalOf(m *fleet.Member) *goal {
+	for i := range k.goals {
+		if k.goals[i].p.Ref.UID == m.Pod.UID {
+			return &k.goals[i]
+		}
+	}
+	return nil
+}
+
+// left tells whether nobody empties a member's node now, though it takes nothing more: its turn comes later.
+func (k *keeper) left(m *fleet.Member) bool {
+	return k.goalOf(m) == nil
+}
+
+// whole tells whether a pod may go as far as the others are concerned: no other is away, and in haste at least whoever has the role is not going.
+func (k *keeper) whole(g *goal, me, leads *fleet.Member) bool {
+	if leads != nil && leads != me && k.going(leads) {
+		k.wait("%s, which has the role, is shutting down", leads.Pod.Name)
+		return false
+	}
+	if g.hurried(k.now) {
+		return true
+	}
+	n := 0
+	for i := range k.st.Members {
+		m := &k.st.Members[i]
+		if !m.Temp {
+			n++
+		}
+		if m != me && !m.Temp && (m.Trouble != "" || k.going(m)) {
+			k.wait("pod %s is not there for it to go: %s", m.Pod.Name, cmp.Or(m.Trouble, "it is shutting down"))
+			return false
+		}
+	}
+	if n < k.st.Spec.Replicas {
+		k.wait("%d of %s with data run", n, plural(k.st.Spec.Replicas, "pod", "pods"))
+		return false
+	}
+	return true
+}
+
 // outlives tells whether a member's machine stays, or at least goes later than that of a pod that has to leave.
 func (k *keeper) outlives(m *fleet.Member, g *goal) bool {
 	if !k.away(m.Node) {
 		return true
 	}
-	i := slices.IndexFunc(k.goals, func(o goal) bool { return o.p.Ref.UID == m.Pod.UID })
-	return i >= 0 && !g.until.IsZero() && (k.goals[i].until.IsZero() || k.goals[i].until.After(g.until))
+	o := k.goalOf(m)
+	return o != nil && !g.until.IsZero() && (o.until.IsZero() || o.until.After(g.until))
 }
 
 // synced tells whether a member has all the data of its master, as far as it can tell itself.

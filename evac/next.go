@@ -42,10 +42,7 @@ func Next(p Plan, s fleet.Snapshot) Step {
 	if p.Policy != nil {
 		return newTick(&p, &s).nextWave()
 	}
-	if len(p.Pods) > 0 {
-		return newTick(&p, &s).nextPods()
-	}
-	return newTick(&p, &s).next()
+	return newTick(&p, &s).turn()
 }
 
 func (v *tick) next() Step {

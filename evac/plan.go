@@ -320,7 +320,7 @@ func (ix *index) remark(p *fleet.Pod) string {
 func podFindings(ix *index, pod *fleet.Pod, taint fleet.Taint, force bool) []fleet.Finding {
 	subject := "pod " + pod.Ref.String()
 	switch {
-	case pod.Finished:
+	case pod.Finished, ix.temporary(pod):
 		return nil
 	case len(pod.Budgets) > 1:
 		return []fleet.Finding{finding(twoBudgets, subject, "is covered by %d PodDisruptionBudgets (%s); the eviction API refuses such pods always", len(pod.Budgets), strings.Join(pod.Budgets, ", ")).
@@ -409,6 +409,9 @@ func (p *Plan) Bound() string {
 	}
 	for _, e := range p.Exits {
 		lines = append(lines, fmt.Sprintf("exit %s %s %s %v %v\n", e.Group, e.Instance, e.Node, e.Replace, e.Release))
+	}
+	for _, ref := range p.Pods {
+		lines = append(lines, fmt.Sprintf("pod %s %s\n", ref, ref.UID))
 	}
 	slices.Sort(lines)
 	sum := sha256.Sum256([]byte(strings.Join(lines, "")))

@@ -62,8 +62,9 @@ func unstopped(s fleet.Snapshot) fleet.Snapshot {
 func (w *preview) run() {
 	v, idle := &tick{plan: w.plan, outline: outlineOf(w.plan), quiet: true}, 0
 	for range maxTicks {
+		asked := !v.moved
 		v.renew(w.index())
-		step := v.next()
+		step := v.turn()
 		w.out.Peak = max(w.out.Peak, w.instances(w.plan))
 		if step.Diverged != "" {
 			w.out.Stuck = []fleet.Hold{{Subject: "plan", Reason: step.Diverged}}
@@ -79,16 +80,27 @@ func (w *preview) run() {
 		} else if !step.Again.IsZero() && idle < maxIdle {
 			w.after(max(step.Again.Sub(w.s.Now), time.Millisecond), func() {})
 		}
+		if slices.ContainsFunc(step.Actions, func(a fleet.Action) bool { return a.Store != "" }) {
+			v.moved = false
+		}
 		if progress && (others || w.grid == 0) { // else there is nothing more to do at this moment
 			v.moved = v.moved && w.grid > 0 // if there is, it is for nodes on their way out
 			continue
 		}
 		v.moved = false
-		if !w.wait() && !progress {
+		if !w.wait() && !progress && asked {
 			w.out.Stuck = Next(*w.plan, w.s).Holds
 			return
 		}
 	}
+}
+
+// turn is Next for whatever kind of plan it is that a person approves.
+func (v *tick) turn() Step {
+	if len(v.plan.Pods) > 0 {
+		return v.nextPods()
+	}
+	return v.next()
 }
 
 func (w *preview) actAll(actions []fleet.Action) (progress, others bool) {

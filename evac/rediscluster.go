@@ -138,10 +138,28 @@ func (k *clusterKeeper) rank(g *goal) (int, string) {
 		return 0, "it was not asked yet"
 	case m.Temp:
 		return 0, "it is temporary, and leaves with the move that it is for"
+	case slotsOf(m) > 0 && !g.hurried(k.now) && k.replicaLeaves(m):
+		return soft, "" // by then it has moved, and no temporary pod is needed
 	case slotsOf(m) > 0:
 		return 1, ""
 	}
 	return 0, ""
+}
+
+// replicaLeaves tells whether all replicas of a master have to leave too.
+func (k *clusterKeeper) replicaLeaves(master *fleet.Member) bool {
+	leaves := false
+	for i := range k.st.Members {
+		m := &k.st.Members[i]
+		if m.Temp || !k.replicates(m, master) {
+			continue
+		}
+		if k.goalOf(m) == nil && synced(m) {
+			return false
+		}
+		leaves = leaves || k.goalOf(m) != nil
+	}
+	return leaves
 }
 
 // handOverFirst hands the slots of every master over that has little time, all at once; rebuilding comes later. It reports whether it did.
@@ -175,7 +193,7 @@ func (k *clusterKeeper) replica(master *fleet.Member, g *goal) *fleet.Member {
 			continue
 		}
 		stays := !k.away(m.Node)
-		if !stays && !(g.hurried(k.now) && k.outlives(m, g)) {
+		if !stays && !k.left(m) && !(g.hurried(k.now) && k.outlives(m, g)) {
 			continue
 		}
 		if best == nil || stays && k.away(best.Node) || stays == !k.away(best.Node) && best.Temp && !m.Temp {
@@ -209,11 +227,11 @@ func (k *clusterKeeper) unseen(m, master *fleet.Member) string {
 func outside(m *fleet.Member) bool { return m.Temp && len(m.View) <= 1 }
 
 func (k *clusterKeeper) carry() {
-	if k.handOverFirst() {
-		return
-	}
 	m := k.st.Move
 	g := k.subject()
+	if k.handOverFirst() && g != nil && slices.ContainsFunc(k.acts, func(a fleet.Action) bool { return a.Verb == fleet.Failover && a.Peer.UID == g.p.Ref.UID }) {
+		return
+	}
 	if !(g != nil && g.hurried(k.now)) && k.steady() {
 		return
 	}
@@ -349,6 +367,9 @@ func (k *clusterKeeper) let(g *goal, me *fleet.Member) {
 		k.wait("%s", why)
 		return
 	}
+	if !k.whole(g, me, master) {
+		return
+	}
 	if master != nil && !g.hurried(k.now) {
 		have := 0
 		for i := range k.st.Members {
@@ -370,7 +391,7 @@ func (k *clusterKeeper) settle() {
 		k.wait("%s", why)
 		return
 	}
-	if len(k.acts) > 0 {
+	if slices.ContainsFunc(k.acts, func(a fleet.Action) bool { return a.Verb != fleet.Failover }) {
 		return
 	}
 	me := k.st.Member(m.Pod.Name)
@@ -389,9 +410,14 @@ func (k *clusterKeeper) settle() {
 	if !k.forget() {
 		return
 	}
-	if k.restore() {
-		k.rest()
+	if !k.restore() {
+		return
 	}
+	if why := k.discord(""); why != "" {
+		k.wait("%s", why)
+		return
+	}
+	k.rest()
 }
 
 // holder is the master that a member is a replica of; nil when it is none.
@@ -575,8 +601,7 @@ func (k *clusterKeeper) dismiss(t *fleet.Member) {
 		return
 	case len(t.View) > 1 || t.Role == fleet.RoleReplica:
 		if end := written(m, t.ID).Add(cmp.Or(k.st.Spec.Linger, usualLinger)); k.now.Before(end) { // once it has left, it tells nobody where the slots are
-			k.wait("clients of temporary pod %s follow the slots", t.Pod.Name)
-			k.soon(end)
+			k.until(end, "clients of temporary pod %s follow the slots", t.Pod.Name)
 			return
 		}
 		k.do(fleet.Action{Verb: fleet.Leave, Pod: t.Pod, Node: t.Node, Why: "it is not needed any more"})
@@ -640,8 +665,7 @@ func (k *clusterKeeper) rest() {
 				k.begin()
 				return
 			}
-			k.wait("looks again until %s after a node was forgotten, when it could come back", banned)
-			k.soon(end)
+			k.until(end, "looks again until %s after a node was forgotten, when it could come back", banned)
 			return
 		}
 	}

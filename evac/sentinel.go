@@ -114,6 +114,8 @@ func (k *sentinelKeeper) unsound() string {
 			return fmt.Sprintf("pods %s and %s both say that they are the master; the Sentinels name %s: compare their data, then make the other one a replica (REPLICAOF)", master.Pod.Name, m.Pod.Name, master.Pod.Name)
 		case m != master && !synced(m):
 			return fmt.Sprintf("replica %s is not in sync with %s", m.Pod.Name, master.Pod.Name)
+		case m != master && k.st.At(m.Master) != master:
+			return fmt.Sprintf("replica %s follows %s, and the master is %s", m.Pod.Name, m.Master, master.Pod.Name)
 		}
 	}
 	switch {
@@ -170,6 +172,8 @@ func (k *sentinelKeeper) rank(g *goal) (int, string) {
 		return 0, ""
 	case m == nil:
 		return 0, "it was not asked yet"
+	case m.Role == fleet.RoleMaster && g.hurried(k.now) && k.candidate(m) != nil:
+		return -1, "" // the role first, within seconds
 	case m.Role == fleet.RoleMaster:
 		if !g.hurried(k.now) && k.candidate(m) == nil && slices.ContainsFunc(k.st.Members, func(o fleet.Member) bool { return o.Pod != m.Pod && !o.Temp }) {
 			if m := k.unelectable(); m != nil {
@@ -276,14 +280,23 @@ func (k *sentinelKeeper) locked(master *fleet.Member) bool {
 	if master.Fence == before || good(master) >= master.Fence.Replicas {
 		return false
 	}
+	if g := k.goalOf(master); g != nil && g.hurried(k.now) && !g.p.Terminating && k.candidate(master) != nil {
+		return false // it hands its role over in this moment
+	}
 	k.do(fleet.Action{Verb: fleet.Fence_, Pod: master.Pod, Node: master.Node, Fence: before, Why: "it has too few replicas for its fence, and refuses writes"})
 	return true
 }
 
 // lastCopy says what a person must know when nobody could be elected.
 func (k *sentinelKeeper) lastCopy() string {
-	if slices.ContainsFunc(k.st.Members, func(m fleet.Member) bool { return m.Trouble == "" && m.Role == fleet.RoleReplica }) {
-		return ""
+	for i := range k.st.Members {
+		switch m := &k.st.Members[i]; {
+		case m.Trouble != "" || m.Role != fleet.RoleReplica:
+		case m.Priority > 0:
+			return ""
+		default:
+			return fmt.Sprintf("; only %s has a copy, and no Sentinel may elect it (replica-priority 0): a person has to decide whether to wait, or to make it the master (REPLICAOF NO ONE there, then SENTINEL REMOVE and MONITOR)", m.Pod)
+		}
 	}
 	return "; no other pod has a copy: a person has to decide whether to wait for it, or to make an empty one the master (REPLICAOF NO ONE there, then SENTINEL REMOVE and MONITOR)"
 }
@@ -297,10 +310,10 @@ func (k *sentinelKeeper) unseat(m, master *fleet.Member) bool {
 		return false // Redis says goodbye, and kubelet takes it
 	case m.Temp && m.Keys == 0 && len(m.Replicas) == 0:
 		if a.Why = "the temporary pod becomes a replica"; len(k.rest(master)) > 0 {
-			a.Effect = "hidden"
+			a.Effect = fleet.Unelected
 		}
 	case len(m.Replicas) == 0 && m.Keys == 0:
-	case !m.Ahead(master), m.Fence.Replicas > good(m) && m.Fence.Lag == fenceLag && m.History == master.History2: // fenced when the role went
+	case !m.Ahead(master), k.fencedBefore(m) && m.History == master.History2:
 		a.Verb, a.Why = fleet.Demote, "the role was handed over, and it has not heard"
 	default:
 		k.wait("pods %s and %s both took writes as the master, and the Sentinels name %s: a person has to compare their data, save what only %s has, then make it a replica (REPLICAOF)", master.Pod.Name, m.Pod.Name, master.Pod.Name, m.Pod.Name)
@@ -311,6 +324,12 @@ func (k *sentinelKeeper) unseat(m, master *fleet.Member) bool {
 	}
 	k.do(a)
 	return true
+}
+
+// fencedBefore tells whether drover had fenced a master before its role went: nothing was acknowledged there since.
+func (k *sentinelKeeper) fencedBefore(m *fleet.Member) bool {
+	before, known := k.st.Move.Before(m.Pod.Name)
+	return known && m.Fence != before.Fence && m.Fence.Lag == fenceLag && m.Fence.Replicas > good(m)
 }
 
 // rest are the replicas that stay in their own pods.
@@ -328,23 +347,41 @@ func (k *sentinelKeeper) rest(master *fleet.Member) []*fleet.Member {
 func good(m *fleet.Member) int {
 	n := 0
 	for _, r := range m.Replicas {
-		if r.Online {
+		if heardOf(r) {
 			n++
 		}
 	}
 	return n
 }
 
-// candidate is the replica that takes the role: in sync, on a node that stays; nil when there is none.
+// candidate is the replica that takes the role: in sync, on a node that stays, or at least on one that nobody empties now; nil when there is none.
 func (k *sentinelKeeper) candidate(master *fleet.Member) *fleet.Member {
-	return k.best(master, func(m *fleet.Member) bool { return !k.away(m.Node) })
+	if m := k.best(master, func(m *fleet.Member) bool { return !k.away(m.Node) }); m != nil {
+		return m
+	}
+	return k.best(master, k.left)
 }
+
+// follows tells whether a replica is the master's, by both their words.
+func (k *sentinelKeeper) follows(m, master *fleet.Member) bool {
+	if k.st.At(m.Master) != master || good(master) == 0 {
+		return false
+	}
+	for _, r := range master.Replicas {
+		if k.st.At(r.Address) == m {
+			return heardOf(r)
+		}
+	}
+	return true // under an address that nobody knows
+}
+
+func heardOf(r fleet.Replica) bool { return r.Online && r.Lag <= fenceLag*time.Second }
 
 func (k *sentinelKeeper) best(master *fleet.Member, fits func(*fleet.Member) bool) *fleet.Member {
 	var best *fleet.Member
 	for i := range k.st.Members {
 		m := &k.st.Members[i]
-		if m == master || !synced(m) || k.going(m) || !fits(m) || m.Priority == 0 {
+		if m == master || !synced(m) || k.going(m) || !fits(m) || m.Priority == 0 || !k.follows(m, master) {
 			continue
 		}
 		if best == nil || best.Temp && !m.Temp || best.Temp == m.Temp && m.Priority < best.Priority { // not by offset: they are read one after the other
@@ -360,11 +397,14 @@ func (k *sentinelKeeper) handOver(g *goal, me *fleet.Member) {
 	if to == nil && g.hurried(k.now) {
 		to = k.best(me, func(m *fleet.Member) bool { return k.outlives(m, g) })
 	}
-	if to == nil {
+	switch m := k.st.Move; {
+	case to == nil:
 		k.findCandidate(g, me)
-		return
+	case !m.Home && m.Switched.IsZero():
+		k.engage(m, "it got the role meanwhile, and hands it over", func(m *fleet.StoreMove) { m.Switched, m.Switches = k.now, m.Switches+1 })
+	default:
+		k.switchTo(me, to)
 	}
-	k.switchTo(me, to)
 }
 
 // switchTo takes the next step of handing the role from one member to another.
@@ -377,7 +417,11 @@ func (k *sentinelKeeper) switchTo(from, to *fleet.Member) {
 		k.wait("%s", why)
 		return
 	}
-	need := fleet.Fence{Replicas: max(1, good(from), k.prior(from).Fence.Replicas), Lag: fenceLag}
+	need := fleet.Fence{Replicas: max(1, len(from.Replicas), k.prior(from).Fence.Replicas), Lag: fenceLag}
+	if g := k.goalOf(from); good(from) < need.Replicas && !(g != nil && g.hurried(k.now)) { // a fence would refuse every write; in haste that is better than losing some
+		k.unfence(from, fmt.Sprintf("%s hears from %d of %s in time", from.Pod.Name, good(from), plural(need.Replicas, "replica", "replicas")))
+		return
+	}
 	if from.Fence != need {
 		k.do(fleet.Action{Verb: fleet.Fence_, Pod: from.Pod, Node: from.Node, Fence: need, Why: "whatever happens from here, no write is acknowledged that only it has"})
 		return
@@ -468,7 +512,7 @@ func (k *sentinelKeeper) moveReplica(g *goal, me, master *fleet.Member) {
 		k.wait("%s", why)
 		return
 	}
-	if !k.copies(g, me, master) {
+	if !k.copies(g, me, master) || !k.whole(g, me, master) {
 		return
 	}
 	k.free(g)
@@ -514,16 +558,19 @@ func (k *sentinelKeeper) moveSentinel(g *goal) {
 // settle sees to it that everything is as before once the pod has left, or need not any more.
 func (k *sentinelKeeper) settle(master *fleet.Member) {
 	m := k.st.Move
-	if !k.back(master) || !k.refresh(master) {
+	if !k.back(master) {
+		return
+	}
+	if t := k.temp(); t != nil && t != master { // before the Sentinels forget who is gone: then they forget it too
+		k.removeTemp(t)
+		return
+	}
+	if !k.refresh(master) {
 		return
 	}
 	me := k.st.Member(m.Pod.Name)
 	if me != nil && me != master && k.goesHome(me, master) {
 		k.switchTo(master, me)
-		return
-	}
-	if t := k.temp(); t != nil {
-		k.removeTemp(t)
 		return
 	}
 	if k.restore() {
@@ -618,8 +665,9 @@ func (k *sentinelKeeper) refresh(master *fleet.Member) bool {
 	}
 	w := &k.st.Sentinels[stale]
 	why := k.watched(w.Pod.Name)
+	seen := slices.ContainsFunc(k.st.Members, func(m fleet.Member) bool { return synced(&m) })
 	for i := range k.st.Sentinels {
-		if o := &k.st.Sentinels[i]; why == "" && o != w && len(o.Replicas) > 0 && !slices.ContainsFunc(o.Replicas, func(l fleet.Listed) bool { return !l.Down && k.st.At(l.Address) != nil }) {
+		if o := &k.st.Sentinels[i]; seen && why == "" && o != w && len(o.Replicas) > 0 && !slices.ContainsFunc(o.Replicas, func(l fleet.Listed) bool { return !l.Down && k.st.At(l.Address) != nil }) {
 			why = fmt.Sprintf("Sentinel %s has to see a replica that is up", o.Pod.Name)
 		}
 	}
@@ -635,7 +683,7 @@ func (k *sentinelKeeper) refresh(master *fleet.Member) bool {
 func (k *sentinelKeeper) blind(w *fleet.Sentinel, master *fleet.Member) string {
 	for i := range k.st.Members {
 		m := &k.st.Members[i]
-		if m == master || m.Priority == 0 && m.Temp || k.going(m) {
+		if m == master || k.going(m) {
 			continue
 		}
 		if !slices.ContainsFunc(w.Replicas, func(l fleet.Listed) bool { return k.st.At(l.Address) == m }) {

@@ -80,6 +80,16 @@ func (ix *index) storeOf(p *fleet.Pod) *fleet.Store {
 	return ix.stores[p.Ref.String()]
 }
 
+// temporary tells whether a pod was made by drover for a move: its keeper speaks for it.
+func (ix *index) temporary(p *fleet.Pod) bool {
+	st := ix.storeOf(p)
+	if st == nil {
+		return false
+	}
+	m := st.Member(p.Ref.Name)
+	return m != nil && m.Temp
+}
+
 // kept is a pod of a store that is to leave, and how to let it go.
 type kept struct {
 	goal
@@ -182,6 +192,7 @@ func (v *tick) concerns(st *fleet.Store, wanted, mayBegin bool) bool {
 
 func (v *tick) keeperOf(st *fleet.Store, goals []kept) *keeper {
 	k := &keeper{run: v.plan.Run, now: v.s.Now, st: st, pod: v.ix.pod, every: storeEvery, away: v.noPlace}
+	k.patient = len(v.plan.Groups) > 0 && v.ix != nil && v.capacityComing()
 	if v.quiet {
 		k.every = seldomly
 	}
@@ -299,7 +310,7 @@ func (v *tick) courted(p *fleet.Pod, node, why string) bool {
 	if c.Signal != "" {
 		v.do(fleet.Action{Verb: fleet.Court, Pod: p.Ref, Node: node, Why: c.Operator})
 	}
-	v.hold("pod "+p.Ref.String(), "stays on %s: waits for %s", node, c.Awaits)
+	v.hold("pod "+p.Ref.String(), "stays on %s: waits for %s", node, cmp.Or(c.Awaits, c.Operator))
 	return false
 }
 

@@ -15,16 +15,20 @@ func (w *wave) move() {
 	w.count()
 	lanes := map[lane]*gate{}
 	w.kept = nil
+	handled := map[string]bool{}
 	for i := range w.goers {
 		g := &w.goers[i]
 		if g.stage != leaving || !g.shut {
 			continue
 		}
+		if g.node != nil {
+			handled[g.node.Name] = true
+		}
 		for j, p := range g.pods {
 			w.pod(g, p, g.has.loads[j].of, r, lanes)
 		}
 	}
-	w.ask(r, lanes)
+	w.ask(r, lanes, handled)
 	for _, release := range w.keep(w.kept, !w.forcedOnly) {
 		release()
 	}
@@ -90,10 +94,10 @@ func (w *wave) pass(p *fleet.Pod, lanes map[lane]*gate) bool {
 
 // ask lets the pods go that somebody has asked for, whatever becomes of their nodes: those that a keeper or an operator moves. Whoever asks for any other
 // pod can evict it.
-func (w *wave) ask(r *room, lanes map[lane]*gate) {
+func (w *wave) ask(r *room, lanes map[lane]*gate, handled map[string]bool) {
 	for i := range w.s.Pods {
 		p := &w.s.Pods[i]
-		if !w.plan.asks(p) || w.leaving[p.Node] || p.Node == "" {
+		if !w.plan.asks(p) || handled[p.Node] || p.Node == "" {
 			continue
 		}
 		why := "asked for by " + p.Asked.By

@@ -133,11 +133,16 @@ type Expect struct {
 	Off   bool // OutOfService: Node is not Ready
 }
 
+// Unelected has a temporary replica be no candidate for the role.
+const Unelected = "unelected"
+
 // Key names the effect: two actions with one key are the same effect asked for twice.
 func (a Action) Key() string {
 	switch a.Verb {
 	case Evict, Delete:
 		return string(a.Verb) + " " + a.Pod.UID
+	case Court:
+		return "court " + a.Pod.UID + " " + a.Why
 	case Heartbeat, Complete:
 		return fmt.Sprintf("%s %s %s", a.Verb, a.Hook, a.Instance)
 	case File:

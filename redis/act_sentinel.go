@@ -139,9 +139,6 @@ func (d *deed) retire(ctx context.Context, old *heard, master string) error {
 	return d.command(ctx, old.line, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 }
 
-// hidden is the effect of an attachment that Sentinels must not learn of.
-const hidden = "hidden"
-
 // attach makes a master that nobody named, such as a rebuilt pod, a replica.
 func (d *deed) attach(ctx context.Context) error {
 	pod, master, err := d.pair(ctx)
@@ -160,8 +157,8 @@ func (d *deed) attach(ctx context.Context) error {
 			return err
 		}
 	}
-	if d.a.Effect == hidden {
-		if err := d.outcome(pod.line, pod.line.set(ctx, setAnnounced, "no", setPriority, "0")); err != nil {
+	if d.a.Effect == fleet.Unelected { // but announced: what it does not show, a Sentinel keeps all the same, and nobody could tell that it is stale
+		if err := d.outcome(pod.line, pod.line.set(ctx, setPriority, "0")); err != nil {
 			return err
 		}
 	}
@@ -178,7 +175,7 @@ func mayAttach(pod, master *heard) error {
 		return refuse("pod %s is no master: it replicates %s", master.Pod, master.Master)
 	case len(pod.Replicas) > 0:
 		return refuse("pod %s has %d replicas, and may be the master of somebody", pod.Pod, len(pod.Replicas))
-	case pod.Keys > 0 && !pod.Temp && !pod.untouched:
+	case pod.Keys > 0 && !pod.untouched:
 		return refuse("pod %s has %d keys, and was written to since it started: save its data, then decide what to keep", pod.Pod, pod.Keys)
 	}
 	return nil
@@ -197,8 +194,9 @@ func (d *deed) reset(ctx context.Context) error {
 	if err := d.masterIsUp(ctx, ws); err != nil {
 		return err
 	}
+	lone := !slices.ContainsFunc(d.st.Members, func(m fleet.Member) bool { return m.Role == fleet.RoleReplica && m.Trouble == "" })
 	for j, w := range ws {
-		alive := slices.ContainsFunc(w.Replicas, func(r fleet.Listed) bool { return !r.Down })
+		alive := lone || slices.ContainsFunc(w.Replicas, func(r fleet.Listed) bool { return !r.Down })
 		if j != i && w.NoQuorum != "" {
 			return refuse("Sentinel %s could not have a failover authorized: %s", w.Pod, w.NoQuorum)
 		}

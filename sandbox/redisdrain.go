@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,11 +22,14 @@ const (
 	gonePause    = time.Second
 )
 
-// DrainAll replaces the nodes of a group as kubectl and a shell do: cordon the old ones, launch as many again, then drain one after the other and
-// end its instance. Who listens hears of each node, and of each new reason for which an eviction is refused.
-func (w *World) DrainAll(ctx context.Context, group string, tell func(node, what string)) error {
+// DrainAll replaces the nodes of a group as kubectl and a shell do: cordon the old ones, launch as many again, then drain one after the other, those
+// of the pods named first, and end its instance. Who listens hears of each node, and of each new reason for which an eviction is refused.
+func (w *World) DrainAll(ctx context.Context, group string, first []string, tell func(node, what string)) error {
 	_, old, err := w.double(ctx, group)
 	if err != nil {
+		return fmt.Errorf("drain group %s: %w", group, err)
+	}
+	if err := w.leadBy(ctx, old, first); err != nil {
 		return fmt.Errorf("drain group %s: %w", group, err)
 	}
 	for _, n := range old {
@@ -42,6 +46,22 @@ func (w *World) DrainAll(ctx context.Context, group string, tell func(node, what
 		}
 	}
 	return w.allReady(ctx)
+}
+
+// leadBy puts the nodes of those pods first, in their order.
+func (w *World) leadBy(ctx context.Context, nodes []corev1.Node, pods []string) error {
+	turn := map[string]int{}
+	for i, name := range pods {
+		p, err := w.client.CoreV1().Pods(RedisNamespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return fmt.Errorf("node of pod %s: %w", name, err)
+		}
+		if _, known := turn[p.Spec.NodeName]; !known {
+			turn[p.Spec.NodeName] = i - len(pods)
+		}
+	}
+	slices.SortStableFunc(nodes, func(a, b corev1.Node) int { return turn[a.Name] - turn[b.Name] })
+	return nil
 }
 
 // drain evicts all pods of a node at once, each again and again until it may go, and waits until they are gone.

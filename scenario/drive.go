@@ -39,6 +39,14 @@ const cloudEvery = 2 * time.Second
 // longest is how long a run may take in a story that does not say how long it is watched.
 const longest = 8 * time.Hour
 
+// patience is how long a run is watched that the story does not bound. Stores are looked at twice a second.
+func (s *Stage) patience() time.Duration {
+	if len(s.stores.layout) > 0 {
+		return time.Hour
+	}
+	return longest
+}
+
 // journey is one command that drives a plan: how its process begins, and when it is left.
 type journey struct {
 	groups []string
@@ -65,7 +73,7 @@ func (s *Stage) travel(j journey, err error) error {
 	if err != nil {
 		return err
 	}
-	j.limit = cmp.Or(j.limit, longest)
+	j.limit = cmp.Or(j.limit, s.patience())
 	s.begin()
 	end := s.w.Now().Add(j.limit)
 	for s.outcome.kind = killed; s.outcome.kind == killed; {
@@ -189,7 +197,9 @@ func (s *Stage) pass(wait time.Duration) {
 // holds are the sentences that a run stands still on, in the world as it is.
 func (s *Stage) holds(p evac.Plan) []string {
 	var out []string
-	for _, h := range evac.Next(p, s.watch.now().s.Clone()).Holds {
+	world := s.watch.now().s.Clone()
+	s.askStores(&world)
+	for _, h := range evac.Next(p, world).Holds {
 		out = append(out, h.String())
 	}
 	return s.says(out)
@@ -387,7 +397,18 @@ func (s *Stage) movePods(args []string) (string, error) {
 		err = fmt.Errorf("%d of the pods %v are there", len(pods), w.names)
 	}
 	j := journey{plan: func(world *fleet.Snapshot) (evac.Plan, outcome) {
-		p, findings := evac.MakePods(world, pods, o)
+		left := slices.DeleteFunc(slices.Clone(pods), func(r fleet.PodRef) bool {
+			return !slices.ContainsFunc(world.Pods, func(p fleet.Pod) bool { return p.Ref.UID == r.UID && !p.Terminating })
+		})
+		for i := range world.Stores {
+			if m := world.Stores[i].Move; m != nil && m.Run == o.Run {
+				return evac.Plan{Run: o.Run, At: m.Since, Pods: append(left, m.Pod)}, outcome{}
+			}
+		}
+		if len(left) == 0 {
+			return evac.Plan{}, outcome{kind: over} // it was killed after its last action
+		}
+		p, findings := evac.MakePods(world, left, o)
 		return p, stops(findings)
 	}}
 	return "", s.travel(j, errors.Join(err, s.leave(w, &j)))

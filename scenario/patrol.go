@@ -48,7 +48,7 @@ func (s *Stage) controller(args []string) (string, error) {
 		return "", err
 	}
 	if p.limit == 0 {
-		p.limit = longest
+		p.limit = s.patience()
 	}
 	return "", s.serve(p)
 }

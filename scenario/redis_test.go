@@ -25,14 +25,14 @@ func redisDemo(t *testing.T, flags ...string) {
 	t.Logf("%s", out[strings.Index(string(out), "\nReport"):])
 }
 
-// The same evictions without drover. How much is lost depends on which node comes first; that masters go without a word, and clients feel it, does not.
-func TestNaiveRedisDemoFails(t *testing.T) {
+// The same evictions without drover: the rebuilt master is empty, Sentinels that are moved find it by its name, and what was written before is lost.
+func TestNaiveRedisDemoLoses(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), program(), "sandbox", "demo", "redis", "--naive").CombinedOutput()
 	if err == nil {
 		t.Errorf("exit code 0")
 	}
-	if !strings.Contains(string(out), "BROKEN  failovers of the pinned master") {
-		t.Errorf("somebody handed the master's role over, and back\n%s", out)
+	if !regexp.MustCompile(`BROKEN  session: [1-9]\d* of \d+ acknowledged writes are lost`).Match(out) {
+		t.Errorf("nothing is lost\n%s", out)
 	}
 	for _, line := range []string{`session +go-redis`, `session +rueidis`, `cache +go-redis`, `cache +rueidis`} {
 		if !regexp.MustCompile(`(?m)^` + line + ` +\d+ +[1-9]\d* `).Match(out) {

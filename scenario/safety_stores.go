@@ -37,6 +37,12 @@ func lostWrites(w *watch, _ *view, _ outcome) string {
 	return ""
 }
 
+// serves tells whether a pod's process has a role, or all the data of the one that has.
+func (x *stores) serves(name string, pod fleet.PodRef) bool {
+	masters := x.world.Masters(name)
+	return slices.ContainsFunc(x.looks(name), func(l store.Look) bool { return l.Addr == x.at[pod.UID] && (l.Linked || slices.Contains(masters, l.Addr)) })
+}
+
 // manned tells whether every role of a store is taken.
 func (x *stores) manned(name string) bool {
 	masters := x.world.Masters(name)
@@ -55,6 +61,15 @@ func (x *stores) manned(name string) bool {
 // looks are the processes of a store.
 func (x *stores) looks(name string) []store.Look {
 	return slices.DeleteFunc(x.world.Look(), func(l store.Look) bool { return l.Store != name })
+}
+
+// switched counts how often roles changed hands, over all stores.
+func (x *stores) switched() int {
+	n := 0
+	for name := range x.layout {
+		n += x.world.Failovers(name)
+	}
+	return n
 }
 
 // copies counts those who replicate a process, in sync.
@@ -112,7 +127,7 @@ func secondAway(d *deed) string {
 	for _, m := range st.Members {
 		switch {
 		case m.Temp || m.Pod.UID == d.a.Pod.UID:
-		case !m.Ready || m.Leaving:
+		case m.Leaving || !d.stage.stores.serves(st.Name, m.Pod) && d.stage.stores.layout[st.Name] != nil:
 			return fmt.Sprintf("%s, and pod %s of store %s is away", d.a, m.Pod.Name, st.Name)
 		default:
 			ready++
@@ -197,7 +212,7 @@ func tooOften(w *watch, v *view, _ outcome) string {
 	for _, name := range slices.Sorted(maps.Keys(w.stage.stores.layout)) {
 		for shard, n := range w.stage.stores.world.Report(name).Failovers {
 			changed := n - w.failovers[name][shard]
-			if most := 1 + w.strikes[name] + on(w.stage.stores.layout[name].pinned || w.lent[name]); changed > most {
+			if most := 1 + 2*w.strikes[name] + on(w.stage.stores.layout[name].pinned || w.lent[name]); changed > most {
 				return fmt.Sprintf("the role in store %s %s changed hands %d times, and should %d times at most", name, shard, changed, most)
 			}
 		}
@@ -324,6 +339,7 @@ func (w *watch) hit(name string) {
 // enroll notes how a run finds the stores.
 func (w *watch) enroll() {
 	w.failovers, w.strikes, w.lent = map[string]map[string]int{}, map[string]int{}, map[string]bool{}
+	w.switches = w.stage.stores.switched()
 	for name := range w.stage.stores.layout {
 		w.failovers[name] = w.stage.stores.world.Report(name).Failovers
 	}

@@ -517,7 +517,7 @@ var counts = map[string]func(*watch) int{
 	"moved":    func(w *watch) int { return w.did(fleet.Evict) + w.unsurged },
 	"engaged":  func(w *watch) int { return w.did(fleet.Engage) },
 	"fenced":   func(w *watch) int { return w.did(fleet.Fence_) },
-	"switched": func(w *watch) int { return w.did(fleet.Switch) + w.did(fleet.Failover) },
+	"switched": func(w *watch) int { return w.stage.stores.switched() - w.switches },
 	"lent":     func(w *watch) int { return w.did(fleet.Lend) },
 	"unlent":   func(w *watch) int { return w.did(fleet.Unlend) },
 	"attached": func(w *watch) int { return w.did(fleet.Attach) + w.did(fleet.Replicate) },
@@ -558,9 +558,12 @@ func (s *Stage) image(i memory.Image) string {
 	return id
 }
 
-// member finds an instance by its alias, such as web/2.
+// member finds an instance by its alias, such as web/2, or @orders/master for the one under that pod of a store.
 func (s *Stage) member(alias string) (cloud.Instance, error) {
 	s.watch.now() // everything that was launched has its name
+	if pod, ok := strings.CutPrefix(alias, "@"); ok {
+		return s.under(strings.Split(pod, "/"))
+	}
 	for id, name := range s.names {
 		if name == alias && strings.HasPrefix(id, "i-") {
 			if in, ok := s.w.Cloud.Instance(id); ok {

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -94,11 +95,36 @@ func (h *storeHand) connect(ctx context.Context, ep redis.Endpoint) (redis.Conn,
 	if h.dead {
 		return nil, context.Canceled
 	}
-	c, err := h.stores.world.Connect(ctx, net.JoinHostPort(ep.Host, strconv.Itoa(ep.Port)))
+	c, err := h.login(ctx, ep)
 	if err != nil {
 		return nil, err
 	}
 	return &wire{storeHand: h, conn: c, pod: ep.Pod.Name}, nil
+}
+
+// login connects to a process, with the password where there is one.
+func (s *Stage) login(ctx context.Context, ep redis.Endpoint) (*store.Conn, error) {
+	c, err := s.stores.world.Connect(ctx, net.JoinHostPort(ep.Host, strconv.Itoa(ep.Port)))
+	if err != nil || ep.Password == "" {
+		return c, err
+	}
+	if _, err := c.Do(ctx, "AUTH", ep.Password); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// askStores fills in what the stores of a snapshot say, as a witness hears it.
+func (s *Stage) askStores(world *fleet.Snapshot) {
+	witness := &redis.Hand{Now: s.w.Now, Sleep: s.sleep, Parallel: 1, Secrets: s.secret, Connect: func(ctx context.Context, ep redis.Endpoint) (redis.Conn, error) {
+		return s.login(ctx, ep)
+	}}
+	defer witness.Close()
+	for i := range world.Stores {
+		s.dead, s.bound = false, s.w.Now().Add(askWithin)
+		witness.Observe(context.Background(), &world.Stores[i])
+		world.Stores[i].Read = s.w.Now()
+	}
 }
 
 // wire is a connection with the variation's trouble on it.

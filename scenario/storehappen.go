@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,7 +36,14 @@ func onPod(do func(s *Stage, store string, pod fleet.PodRef, w *words) error) fu
 	}
 }
 
-func (s *Stage) crashPod(_ string, pod fleet.PodRef, _ *words) error { return s.w.Cluster.Crash(pod) }
+// crashPod kills a process that comes back in the same place. A master without a volume is back, empty, before any Sentinel misses it, and its replicas
+// take that over: Redis' own documentation warns of it.
+func (s *Stage) crashPod(store string, pod fleet.PodRef, _ *words) error {
+	if slices.Contains(s.stores.world.Masters(store), s.stores.at[pod.UID]) && s.stores.layout[store].mover == fleet.SentinelMover {
+		s.watch.orphans[store] = true
+	}
+	return s.w.Cluster.Crash(pod)
+}
 
 func (s *Stage) strikePod(_ string, pod fleet.PodRef, _ *words) error {
 	s.watch.excused[pod.Name[:strings.LastIndex(pod.Name, "-")]] = true // its successor may have to move again

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"drover.dev/fleet"
+	"drover.dev/sandbox/cloud"
 	"drover.dev/sandbox/cluster"
 	"drover.dev/sandbox/store"
 )
@@ -132,7 +133,7 @@ func (l *layout) config(p fleet.Pod, part cluster.Part, volume string) store.Con
 		c.MasterAuth = "another's"
 	}
 	if part.Sentinel {
-		c.Kind, c.Password, c.MasterAuth, c.Settings = store.Sentinel, "", l.password, nil
+		c.Kind, c.MasterAuth, c.Settings = store.Sentinel, l.password, nil
 		return c
 	}
 	if c.Priority = l.priority[p.Ref.Name]; l.announce {
@@ -161,6 +162,8 @@ func (x *stores) wire(c *store.Config, l *layout, p fleet.Pod, part cluster.Part
 		if !strings.HasPrefix(p.Ref.Name, l.sets[0]+"-") {
 			c.ReplicaOf = net.JoinHostPort(home, strconv.Itoa(dataPort))
 		}
+	case l.master != "" && len(x.world.Masters(l.name)) == 0 && x.elects(l):
+		return false // its script fails while whom the Sentinels name does not answer
 	case l.master != "":
 		if x.world.Resolve(l.master) != c.Addr && l.master != net.JoinHostPort(c.Announce, strconv.Itoa(dataPort)) {
 			c.ReplicaOf = l.master
@@ -172,6 +175,11 @@ func (x *stores) wire(c *store.Config, l *layout, p fleet.Pod, part cluster.Part
 		c.Keys = l.keys // the first of all
 	}
 	return true
+}
+
+// elects tells whether somebody is left who may become the master.
+func (x *stores) elects(l *layout) bool {
+	return slices.ContainsFunc(x.looks(l.name), func(p store.Look) bool { return p.Kind == store.Data })
 }
 
 // address is what a Sentinel's script makes of a pod's name: the name where it may be one, else what it resolves to; "" while it does not.
@@ -385,6 +393,22 @@ func (s *Stage) who(w *words) (fleet.PodRef, error) {
 		}
 	}
 	return fleet.PodRef{}, fmt.Errorf("store %s has no %s now", w.names[0], what)
+}
+
+// under is the instance under a pod of a store.
+func (s *Stage) under(words []string) (cloud.Instance, error) {
+	pod, err := s.who(parse(words))
+	if err != nil {
+		return cloud.Instance{}, err
+	}
+	v := s.watch.now()
+	for _, p := range v.s.Pods {
+		if n := v.s.Node(p.Node); p.Ref.UID == pod.UID && n != nil {
+			in, _ := s.w.Cloud.Instance(n.Instance)
+			return in, nil
+		}
+	}
+	return cloud.Instance{}, fmt.Errorf("pod %s is on no node", pod)
 }
 
 // tellStores says what became of the stores.

@@ -51,6 +51,7 @@ type watch struct {
 	lent       map[string]bool           // stores that got a temporary pod in this run
 	disengaged map[string]time.Time      // stores, when a move of theirs was last over
 	failovers  map[string]map[string]int // by store and shard, when the run began
+	switches   int                       // all of them
 	doomed     map[string]*doom          // instances that AWS takes, or may take, by the story's word
 	poison     []string                  // bodies that nobody can understand
 	outages    time.Duration             // for how long nobody answered
@@ -170,6 +171,9 @@ func (w *watch) story(before *view) {
 	v := w.whole()
 	gone, came := diff(before.settings, v.settings)
 	for _, line := range gone {
+		if f := strings.Fields(line); f[0] == "store" && !mentions(came, strings.Join(f[:4], " ")) {
+			continue // a process that ends comes back as it was
+		}
 		if i := slices.Index(w.settings, line); i >= 0 {
 			w.settings = slices.Delete(w.settings, i, i+1)
 		}

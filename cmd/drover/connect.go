@@ -57,10 +57,24 @@ func (c *connection) connect(ctx context.Context) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
+	s, err := c.connectStores(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.cloud, s.place = cloud, s.place+", "+where
+	return s, nil
+}
+
+// connectStores opens the cluster and the way to its stores, for what needs nothing of AWS.
+func (c *connection) connectStores(ctx context.Context) (*site, error) {
 	cfg, err := c.config()
 	if err != nil {
 		return nil, err
 	}
+	return c.open(ctx, cfg)
+}
+
+func (c *connection) open(ctx context.Context, cfg *rest.Config) (*site, error) {
 	cluster, err := kube.Open(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -70,23 +84,6 @@ func (c *connection) connect(ctx context.Context) (*site, error) {
 		return nil, err
 	}
 	if cluster.Reach, err = c.reach(cfg); err != nil {
-		return nil, err
-	}
-	return &site{cluster: cluster, cloud: cloud, stores: stores, place: c.cluster() + ", " + where}, nil
-}
-
-// connectStores opens the cluster and the way to its stores, for what needs nothing of AWS.
-func (c *connection) connectStores(ctx context.Context) (*site, error) {
-	cfg, err := c.config()
-	if err != nil {
-		return nil, err
-	}
-	cluster, err := kube.Open(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	stores, err := c.stores(cfg)
-	if err != nil {
 		return nil, err
 	}
 	return &site{cluster: cluster, stores: stores, place: c.cluster()}, nil

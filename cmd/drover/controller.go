@@ -301,18 +301,15 @@ func (c *connection) controllerSite(ctx context.Context, r *controlling, m *mete
 	}
 	kcfg = rest.CopyConfig(kcfg)
 	kcfg.QPS, kcfg.Burst = controllerQPS, controllerBurst
-	cluster, err := kube.Open(ctx, kcfg)
+	s, err := c.open(ctx, kcfg)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := filing(cluster); err != nil {
+	if err := filing(s.cluster); err != nil {
 		return nil, nil, err
 	}
-	stores, err := c.stores(kcfg)
-	if err != nil {
-		return nil, nil, err
-	}
-	return &site{cluster: cluster, cloud: cloud, stores: stores, place: c.cluster() + ", account " + account + ", " + region}, q, nil
+	s.cloud, s.place = cloud, s.place+", account "+account+", "+region
+	return s, q, nil
 }
 
 // filing tells why notices could not be filed. Found at the start, that is an error; found with the first notice, it is a node lost.

@@ -36,7 +36,7 @@ remember what was acknowledged. Then drover rotate replaces all six nodes. At th
 single promise does not hold.
 
 --guard does not rotate: the nodes are emptied by plain evictions, as kubectl drain does it, while drover controller --guard runs.
---naive does the same without drover, and counts what that costs.
+--naive does the same without drover, and counts what that costs. In both the master's node comes first, which is when it hurts most.
 
 Needs redis-server on this machine (apt-get install redis-server).`,
 		Example: "  drover sandbox demo redis\n  drover sandbox demo redis --guard\n  drover sandbox demo redis --naive",
@@ -147,7 +147,7 @@ func (d *redisDemo) run(ctx context.Context) error {
 // replace has all nodes replaced, in one of the three ways.
 func (d *redisDemo) replace(ctx context.Context) error {
 	if d.naive {
-		return d.w.DrainAll(ctx, sandbox.RedisGroup, d.drained)
+		return d.w.DrainAll(ctx, sandbox.RedisGroup, drainFirst, d.drained)
 	}
 	if d.guard {
 		return d.underGuard(ctx)
@@ -159,6 +159,9 @@ func (d *redisDemo) replace(ctx context.Context) error {
 	_, err := d.a.runSelf(ctx, d.w, sandbox.RedisGroup)
 	return err
 }
+
+// drainFirst is the order that hurts: nobody who drains nodes knows which one has the master.
+var drainFirst = []string{sandbox.RedisMaster + "-0", sandbox.RedisReplica + "-0"}
 
 func (d *redisDemo) drained(node, what string) { d.say("kubectl", "", "%s: %s", node, what) }
 

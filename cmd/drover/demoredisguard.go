@@ -53,7 +53,7 @@ func (d *redisDemo) underGuard(ctx context.Context) error {
 		<-c.gone
 		cancel()
 	}()
-	err = d.w.DrainAll(ctx, sandbox.RedisGroup, d.drained)
+	err = d.w.DrainAll(ctx, sandbox.RedisGroup, drainFirst, d.drained)
 	if err == nil {
 		err = d.quiet(ctx)
 	}

@@ -12,12 +12,16 @@ func (x *explainer) owned(e *explanation, p *fleet.Pod) {
 	if q := p.Asked; q != nil {
 		e.say("%s asked for it to leave its node, %s. drover controller moves it.", q.By, x.ago(q.At))
 	}
+	st := x.StoreOf(p.Ref.UID)
+	if st != nil && !st.Confirmed {
+		e.say("It looks like %s of store %s (%s), and nothing is done by that: confirm it with the annotation drover.dev/mover: %s.", partOf(st, p.Ref.Name), st.Name, st.Source, st.Mover)
+		return
+	}
 	mover, step, ok := evac.NextOf(x.Snapshot, p)
 	if !ok {
 		return
 	}
 	e.Mover = mover
-	st := x.StoreOf(p.Ref.UID)
 	if st == nil {
 		e.say("It is moved by its operator: %s.", p.Courted.Operator)
 		e.say("If it had to leave now, the next step would be: %s.", step)

@@ -91,7 +91,7 @@ func TestInstallPrints(t *testing.T) {
 			}
 		}
 	}
-	want := map[string]int{"CustomResourceDefinition": 2, "Namespace": 2, "ServiceAccount": 2, "ClusterRole": 2, "ClusterRoleBinding": 2, "Role": 2, "RoleBinding": 2,
+	want := map[string]int{"CustomResourceDefinition": 4, "Namespace": 2, "ServiceAccount": 2, "ClusterRole": 2, "ClusterRoleBinding": 2, "Role": 2, "RoleBinding": 2,
 		"NetworkPolicy": 2, "PodDisruptionBudget": 1, "Deployment": 1, "DaemonSet": 1}
 	if !reflect.DeepEqual(kinds, want) {
 		t.Errorf("printed %v", kinds)

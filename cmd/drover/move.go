@@ -24,8 +24,8 @@ func (a *app) moveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "move POD", Short: "Move one pod by hand, as its mover does it",
 		Long: `Move one pod by hand, through the same door: within its budgets, and, when it is one of a store (docs/stores.md), by the store's mover: a master
-hands its role over first, and everything is as before at the end. The plan is shown first, step by
-step, with what blocks it. Its node stays as it is: cordon it first where the pod is not to come back to it.
+hands its role over first, and everything is as before at the end. The plan is shown first, step by step, with what blocks it. The node stays as it is:
+cordon it first where the pod is not to come back to it.
 
 POD is namespace/name, or a name that only one namespace has. Ctrl-C stops after the actions in flight and says what state is left. The same command goes on
 from there, also when the process was killed: while a move is in progress the pod's name means that move, and not the pod that has come back.`,

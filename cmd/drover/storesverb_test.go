@@ -89,3 +89,38 @@ func TestNoStores(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// What another store waits for is no step of this one; what holds the pod up besides its store is.
+func TestStepOfAMove(t *testing.T) {
+	s := shop()
+	addOrders(&s)
+	addCache(&s)
+	orders, cache := &s.Stores[0], &s.Stores[1]
+	orders.Sentinels[1].Trouble = "does not answer"
+	begun(&s, orders, "orders-replica-0", "r-1")
+	begun(&s, cache, "cache-b-0", "r-1")
+	cache.Move.Pod.UID = "uid-before"
+	for i := range cache.Members {
+		cache.Members[i].Migration = false
+	}
+	if got := stepNow(&s, cache); strings.Contains(got, "orders") {
+		t.Errorf("got %q", got)
+	}
+	cache.Move.Pod.UID = "uid-cache-b-0"
+	if got, want := stepNow(&s, cache), "evict pod shop/cache-b-0 from "+s.Nodes[1].Name; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for i := range s.Pods {
+		if s.Pods[i].Ref.Name == "cache-b-0" {
+			s.Pods[i].Budgets = []string{"shop/cache"}
+		}
+	}
+	s.Budgets = append(s.Budgets, fleet.Budget{Name: "shop/cache", Healthy: 5, Desired: 5, Expected: 6})
+	if got := stepNow(&s, cache); !strings.HasPrefix(got, "budget shop/cache: 5 healthy") {
+		t.Errorf("got %q", got)
+	}
+	s.Stopped = &fleet.Pause{By: "grace@example", Why: "incident", At: s.Now}
+	if got := stepNow(&s, cache); !strings.Contains(got, "incident") {
+		t.Errorf("got %q", got)
+	}
+}

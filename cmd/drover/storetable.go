@@ -236,9 +236,12 @@ func stepNow(s *fleet.Snapshot, st *fleet.Store) string {
 		}
 	}
 	for _, h := range step.Holds {
-		return h.String()
+		pod, about := strings.CutPrefix(h.Subject, "pod ")
+		if pod == m.Pod.String() || !about && !strings.HasPrefix(h.Subject, "store ") { // its lane, or a stop of everything; not another store
+			return h.String()
+		}
 	}
-	return "nothing more"
+	return "nothing can be seen to be missing"
 }
 
 // goesOn is the command that goes on with a move that nobody carries on.

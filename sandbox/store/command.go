@@ -96,10 +96,15 @@ func (c *Conn) dispatch(words []string) any {
 	}
 	if c.p.repl != nil {
 		if refusal := c.p.refuses(c, cmd, words); refusal != nil {
+			if refusal != held {
+				c.p.tally(c.cmd).rejected++
+			}
 			return refusal
 		}
 	}
-	return cmd.run(c, words)
+	answer := cmd.run(c, words)
+	c.p.carried(c.cmd, answer)
+	return answer
 }
 
 // lookup finds a command and checks how many words it has.

@@ -36,16 +36,20 @@ var quiet = map[string]string{
 
 // info answers INFO.
 func (p *process) info(sections []string) any {
-	order := []string{"Server", "Clients", "Memory", "Persistence", "Stats", "Replication", "CPU", "Modules", "Errorstats", "Cluster", "Keyspace"}
+	order := []string{"Server", "Clients", "Memory", "Persistence", "Stats", "Replication", "CPU", "Modules", "Commandstats", "Errorstats", "Cluster", "Keyspace"}
 	if p.watch != nil {
 		order = []string{"Server", "Clients", "Stats", "CPU", "Sentinel"}
 	}
 	var out strings.Builder
 	for _, name := range order {
 		asked := func(s string) bool {
-			return slices.Contains([]string{strings.ToLower(name), "default", "all", "everything"}, strings.ToLower(s))
+			s = strings.ToLower(s)
+			return s == strings.ToLower(name) || s == "all" || s == "everything" || s == "default" && name != "Commandstats"
 		}
-		if len(sections) > 0 && !slices.ContainsFunc(sections, asked) {
+		if len(sections) == 0 {
+			sections = []string{"default"}
+		}
+		if !slices.ContainsFunc(sections, asked) {
 			continue
 		}
 		if out.Len() > 0 {
@@ -79,6 +83,8 @@ func (p *process) section(name string) [][2]string {
 			return [][2]string{{"db0", fmt.Sprintf("keys=%d,expires=0,avg_ttl=0", n)}}
 		}
 		return nil
+	case "Commandstats":
+		return p.infoCommands()
 	case "Errorstats":
 		var out [][2]string
 		for _, code := range slices.Sorted(maps.Keys(p.errors)) {

@@ -71,6 +71,17 @@ func (b *bus) look(l *Look) {
 	slices.Sort(l.Nodes)
 }
 
+// Failovers counts how often a role of a store changed hands, over all shards.
+func (w *World) Failovers(store string) int {
+	w.enter()
+	defer w.mu.Unlock()
+	n := 0
+	for _, of := range w.roles[store] {
+		n += of
+	}
+	return n
+}
+
 // Resolve is an address with its host's name looked up.
 func (w *World) Resolve(addr string) string {
 	w.enter()

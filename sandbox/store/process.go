@@ -58,6 +58,7 @@ type process struct {
 	clients    []*Conn
 	lastClient int
 	errors     map[string]int
+	tallies    map[string]*tally // of commands
 
 	repl  *repl    // of redis-server
 	bus   *bus     // of a cluster's node
@@ -76,7 +77,7 @@ var defaults = map[string]string{
 
 // process makes one that does not run yet.
 func (w *World) process(c Config, host string, port int) (*process, error) {
-	p := &process{w: w, c: c, host: host, port: port, runID: w.id(), started: w.now, settings: maps.Clone(defaults), errors: map[string]int{}}
+	p := &process{w: w, c: c, host: host, port: port, runID: w.id(), started: w.now, settings: maps.Clone(defaults), errors: map[string]int{}, tallies: map[string]*tally{}}
 	s := p.settings
 	s["bind"], s["port"], s["requirepass"], s["masterauth"] = host, strconv.Itoa(port), c.Password, cmp.Or(c.MasterAuth, c.Password)
 	s["replica-priority"] = strconv.Itoa(max(cmp.Or(c.Priority, 100), 0))

@@ -300,6 +300,7 @@ func (f *feed) arrive(offset int64, writes int) {
 		return
 	}
 	r.changes += writes - len(r.set.log)
+	r.p.tally("set").calls += writes - len(r.set.log)
 	r.set.extend(f.from.repl.set, writes)
 	r.offset = offset
 	r.first = max(r.first, r.offset-backlogSize+1)

@@ -1,0 +1,99 @@
+package engine
+
+import (
+	"context"
+	"sync"
+
+	"drover.dev/fleet"
+)
+
+// flights are actions on stores that go on beside the ticks: one takes seconds when a store does not do as it is told, and no node that goes meanwhile
+// waits for that. One a store at a time.
+type flights struct {
+	mu     sync.Mutex
+	busy   map[string]bool // by store
+	landed []landing
+	woken  chan struct{} // holds one token when something has landed
+	wg     sync.WaitGroup
+}
+
+type landing struct {
+	action  fleet.Action
+	err     error
+	outcome func(fleet.Action, error) error
+}
+
+// flying tells whether an action of a store is under way.
+func (f *flights) flying(store string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.busy[store]
+}
+
+// begin carries the actions of one store out, one after the other, beside the ticks.
+func (f *flights) begin(ctx context.Context, store string, actions []fleet.Action, hand func(context.Context, fleet.Action) error, outcome func(fleet.Action, error) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.busy == nil {
+		f.busy = map[string]bool{}
+	}
+	f.busy[store] = true
+	f.wg.Go(func() {
+		for _, a := range actions {
+			f.land(landing{a, hand(ctx, a), outcome})
+		}
+		f.mu.Lock()
+		delete(f.busy, store)
+		f.mu.Unlock()
+		f.wake()
+	})
+}
+
+func (f *flights) land(l landing) {
+	f.mu.Lock()
+	f.landed = append(f.landed, l)
+	f.mu.Unlock()
+	f.wake()
+}
+
+func (f *flights) wake() {
+	select {
+	case f.woken <- struct{}{}:
+	default:
+	}
+}
+
+// settle judges what has landed since the last time. Only a Fatal error is returned.
+func (f *flights) settle() error {
+	f.mu.Lock()
+	landed := f.landed
+	f.landed = nil
+	f.mu.Unlock()
+	for _, l := range landed {
+		if err := l.outcome(l.action, l.err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// launch begins what concerns stores beside the tick, and returns the rest.
+func (r *Run) launch(ctx context.Context, actions []fleet.Action, hand func(context.Context, fleet.Action) error, outcome func(fleet.Action, error) error) []fleet.Action {
+	var rest []fleet.Action
+	by := map[string][]fleet.Action{}
+	var order []string
+	for _, a := range actions {
+		if !a.Verb.Store() {
+			rest = append(rest, a)
+			continue
+		}
+		if by[a.Store] == nil {
+			order = append(order, a.Store)
+		}
+		by[a.Store] = append(by[a.Store], a)
+	}
+	for _, store := range order {
+		r.flights.begin(ctx, store, by[store], hand, outcome)
+	}
+	return rest
+}
