@@ -33,6 +33,7 @@ type Pod struct {
 	UID     string
 	Node    string
 	Created time.Time
+	Live    bool         // it was read from the API server just now: what the guard has watched is a moment old, and a drain is as quick
 	Settled bool         // it has a node that takes pods: nobody drains that
 	Over    bool         // it has finished, or is shutting down
 	Mover   string       // who moves it, in a word: "sentinel", "CloudNativePG"; "" for a pod that simply leaves
@@ -87,10 +88,14 @@ func Decide(e Eviction, p *Pod, now time.Time) Decision {
 		return Decision{Verdict: Own, Says: Here}
 	case e.Run != "":
 		return Decision{Verdict: Own}
-	case p == nil, p.Mover == "", p.Over, p.Free, e.UID != "" && e.UID != p.UID:
+	case p == nil:
+		return Decision{Verdict: Passed}
+	case e.UID != "" && e.UID != p.UID && !p.Live:
+		return Decision{Verdict: Held, At: now, Says: fmt.Sprintf("drover has not seen pod %s/%s with UID %s yet; try again", e.Namespace, e.Name, e.UID)}
+	case p.Mover == "", p.Over, p.Free, e.UID != "" && e.UID != p.UID:
 		return Decision{Verdict: Passed}
 	}
-	if p.Asked == nil && e.UID == "" && p.Settled && now.Sub(p.Created) < meant {
+	if p.Live && p.Settled && p.fresh(e, now) {
 		return Decision{Verdict: Moved, Says: fmt.Sprintf("pod %s/%s has left its node: this one of the same name was created %s ago on node %s, which nobody drains; to evict it too, name its UID", e.Namespace, e.Name, lasting(now.Sub(p.Created).Round(time.Second)), p.Node)}
 	}
 	asked, first := since(p, e.By, now)
@@ -105,13 +110,34 @@ func Decide(e Eviction, p *Pod, now time.Time) Decision {
 // a StatefulSet's pods keep theirs. Without this a pod would be moved, and then its successor, for as long as somebody drains the old node.
 const meant = 10 * time.Minute
 
+// fresh tells whether an eviction may be meant for the pod before this one.
+func (p *Pod) fresh(e Eviction, now time.Time) bool {
+	return e.UID == "" && p.Asked == nil && now.Sub(p.Created) < meant
+}
+
+// Doubtful tells whether what is known of a pod, nil for nothing, has to be read from the API server before Decide goes by it: where it would let the
+// eviction through, or send it away, for a pod that may be another by now, or elsewhere.
+func Doubtful(e Eviction, p *Pod, now time.Time) bool {
+	switch {
+	case e.Run != "":
+		return false
+	case p == nil, e.UID != "" && e.UID != p.UID:
+		return true
+	}
+	return p.Mover != "" && (p.Over || p.Settled && p.fresh(e, now))
+}
+
 // ahead is how far the clock of who asked may be ahead of this one. What lies further ahead would hold evictions for longer than the bound.
 const ahead = time.Minute
 
-// since is when the pod's leaving was asked for, and whether this eviction is the first to do so. A moment that was not understood, or that is none, is
-// noted anew: it would be no bound.
+// stale is how long after its bound what was asked for still counts. Whoever drains tries again within seconds, and has been let through for that long;
+// what is older was given up, and another drain has a bound of its own.
+const stale = time.Hour
+
+// since is when the pod's leaving was asked for, and whether this eviction is the first to do so. A moment that was not understood, or that is none, or
+// long past, is noted anew: it would be no bound.
 func since(p *Pod, by string, now time.Time) (fleet.Asked, bool) {
-	if p.Asked == nil || p.Asked.At.IsZero() || p.Asked.At.After(now.Add(ahead)) {
+	if p.Asked == nil || p.Asked.At.IsZero() || p.Asked.At.After(now.Add(ahead)) || now.Sub(p.Asked.At) > p.Bound.Hold+stale {
 		return fleet.Asked{At: now, By: by}, true
 	}
 	return *p.Asked, false

@@ -34,8 +34,8 @@ const answerWithin = 4 * time.Second
 
 // Guard answers admission reviews of evictions.
 type Guard struct {
-	// Pod says what is known of a pod; nil when there is none. It is asked at every review.
-	Pod func(ctx context.Context, namespace, name string) (*Pod, error)
+	// Pod says what is known of the pod that an eviction names; nil when there is none. It is asked at every review, and reads live what is Doubtful.
+	Pod func(ctx context.Context, e Eviction) (*Pod, error)
 
 	// Ask notes on exactly this pod that it is to leave, so that its mover begins. What was noted there before is of no use.
 	Ask func(ctx context.Context, pod fleet.PodRef, by string, at time.Time) error
@@ -78,7 +78,7 @@ func (g *Guard) decide(ctx context.Context, e Eviction) Decision {
 	var p *Pod
 	if e.Run == "" {
 		var err error
-		if p, err = g.Pod(ctx, e.Namespace, e.Name); err != nil {
+		if p, err = g.Pod(ctx, e); err != nil {
 			return failed("look up the pod", err)
 		}
 	}

@@ -28,9 +28,9 @@ type house struct {
 func newHouse() *house {
 	h := &house{pod: &Pod{UID: "u-1", Mover: "sentinel", Store: "shop/orders", Bound: Bound{10 * time.Minute, Allow}}}
 	h.Guard = &Guard{
-		Pod: func(_ context.Context, namespace, name string) (*Pod, error) {
+		Pod: func(_ context.Context, e Eviction) (*Pod, error) {
 			h.lookups++
-			if namespace+"/"+name != "shop/orders-0" && namespace != "kube-system" {
+			if e.Namespace+"/"+e.Name != "shop/orders-0" && e.Namespace != "kube-system" {
 				return nil, nil
 			}
 			return h.pod, nil
@@ -109,14 +109,15 @@ func TestAnswers(t *testing.T) {
 		{"a probe", strings.Replace(with(`"namespace":"shop"}`, `"namespace":"shop","annotations":{"drover.dev/run":"probe"}}`), `"dryRun":false`, `"dryRun":true`, 1), nil, Own, 0, Here},
 		{"the old version", with(`policy/v1`, `policy/v1beta1`), nil, Held, 1, ""},
 		{"this pod", with(`"deleteOptions":{}`, `"deleteOptions":{"preconditions":{"uid":"u-1"}}`), nil, Held, 1, ""},
-		{"another pod", with(`"deleteOptions":{}`, `"deleteOptions":{"preconditions":{"uid":"u-0"}}`), nil, Passed, 0, ""},
+		{"another pod", with(`"deleteOptions":{}`, `"deleteOptions":{"preconditions":{"uid":"u-0"}}`), func(h *house) { h.pod.Live = true }, Passed, 0, ""},
+		{"another pod, as far as was seen", with(`"deleteOptions":{}`, `"deleteOptions":{"preconditions":{"uid":"u-0"}}`), nil, Held, 0, ""},
 		{"no options", with(`,"deleteOptions":{}`, ``), nil, Held, 1, ""},
 		{"no such pod", with(`"name":"orders-0",`, `"name":"orders-7",`), nil, Passed, 0, ""},
 		{"named by the object alone", with(`"name":"orders-0",`, ``), nil, Held, 1, ""},
 		{"an exempt namespace", with(`"namespace":"shop"`, `"namespace":"kube-system"`), nil, Passed, 0, ""},
 		{"after the bound", review, func(h *house) { h.pod.Asked = &fleet.Asked{At: noon.Add(-time.Hour), By: "bob"} }, TimedOut, 0, "drover lets this pod be evicted"},
 		{"the pod cannot be looked up", review, func(h *house) {
-			h.Pod = func(context.Context, string, string) (*Pod, error) { return nil, errors.New("pods: not seen for 1m") }
+			h.Pod = func(context.Context, Eviction) (*Pod, error) { return nil, errors.New("pods: not seen for 1m") }
 		}, Failed, 0, "could not look up the pod: pods: not seen for 1m"},
 		{"the intent cannot be noted", review, func(h *house) {
 			h.Ask = func(context.Context, fleet.PodRef, string, time.Time) error { return errors.New("forbidden") }

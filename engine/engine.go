@@ -215,6 +215,8 @@ type Run struct {
 	targets    map[string][]fleet.Target
 	stores     stores
 	flights    flights
+	asked      map[string]int    // flights of each store that had ended when it was asked
+	member     map[string]string // store by pod, of those that were asked
 	probes     []fleet.Probe
 	ready      fleet.Probe // the probe that every run has
 	probedAt   time.Time
@@ -426,7 +428,7 @@ func (r *Run) due(actions []fleet.Action, now time.Time) (due []fleet.Action, wa
 		}
 	}
 	for _, a := range actions {
-		if b := r.backoff[a.Key()]; b != nil && now.Before(b.until) || a.Store != "" && r.flights.flying(a.Store) {
+		if b := r.backoff[a.Key()]; b != nil && now.Before(b.until) || r.unsure(a) {
 			continue
 		}
 		due = append(due, a)

@@ -12,6 +12,7 @@ import (
 type flights struct {
 	mu     sync.Mutex
 	busy   map[string]bool // by store
+	ended  map[string]int  // flights by store
 	landed []landing
 	woken  chan struct{} // holds one token when something has landed
 	wg     sync.WaitGroup
@@ -23,11 +24,14 @@ type landing struct {
 	outcome func(fleet.Action, error) error
 }
 
-// flying tells whether an action of a store is under way.
-func (f *flights) flying(store string) bool {
+// count is how many flights of a store have ended; -1 while one is under way.
+func (f *flights) count(store string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.busy[store]
+	if f.busy[store] {
+		return -1
+	}
+	return f.ended[store]
 }
 
 // begin carries the actions of one store out, one after the other, beside the ticks.
@@ -35,7 +39,7 @@ func (f *flights) begin(ctx context.Context, store string, actions []fleet.Actio
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.busy == nil {
-		f.busy = map[string]bool{}
+		f.busy, f.ended = map[string]bool{}, map[string]int{}
 	}
 	f.busy[store] = true
 	f.wg.Go(func() {
@@ -44,6 +48,7 @@ func (f *flights) begin(ctx context.Context, store string, actions []fleet.Actio
 		}
 		f.mu.Lock()
 		delete(f.busy, store)
+		f.ended[store]++
 		f.mu.Unlock()
 		f.wake()
 	})

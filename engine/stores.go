@@ -52,11 +52,33 @@ func (k *stores) last(name string) (fleet.Store, bool) {
 	return st, ok
 }
 
+// unsure tells whether an action was decided on what a store said while something was done to it, or before: it may not hold any more.
+func (r *Run) unsure(a fleet.Action) bool {
+	store := a.Store
+	if store == "" && (a.Verb == fleet.Evict || a.Verb == fleet.Delete) {
+		store = r.member[a.Pod.UID]
+	}
+	if store == "" || a.Verb == fleet.Delete { // its machine goes whatever the store says
+		return false
+	}
+	now := r.flights.count(store)
+	asked, known := r.asked[store]
+	return now < 0 || known && asked != now
+}
+
 // ask fills in what the stores say that a plan depends on. What was answered a moment ago, by the same pods, is good still.
 func (r *Run) ask(ctx context.Context, p evac.Plan, s *fleet.Snapshot) {
 	var due []string
+	r.asked, r.member = map[string]int{}, map[string]string{}
 	for _, name := range evac.StoresOf(p, s) {
 		st := s.Store(name)
+		r.asked[name] = r.flights.count(name)
+		for i := range st.Members {
+			r.member[st.Members[i].Pod.UID] = name
+		}
+		for i := range st.Sentinels {
+			r.member[st.Sentinels[i].Pod.UID] = name
+		}
 		old, ok := r.stores.last(name)
 		if !ok || old.Read.IsZero() || s.Now.Sub(old.Read) >= fresh || !samePods(&old, st) {
 			due = append(due, name)

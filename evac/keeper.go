@@ -41,12 +41,12 @@ const soft = 3
 
 // goal is a pod that has to leave.
 type goal struct {
-	p      *fleet.Pod
-	node   string
-	why    string
-	until  time.Time   // when its machine goes whatever anybody does; zero when it waits
-	roomy  func() bool // tells whether there is room for it elsewhere, and takes it
-	noRoom string
+	p     *fleet.Pod
+	node  string
+	why   string
+	until time.Time   // when its machine goes whatever anybody does; zero when it waits
+	roomy func() bool // tells whether there is room for it elsewhere, and takes it
+	both  func() bool // tells whether there is room for it and for a temporary pod like it; nil when nobody counts
 }
 
 // Times of a store's moves.
@@ -214,7 +214,13 @@ func (k *keeper) subject() *goal {
 }
 
 // free lets the subject be evicted.
-func (k *keeper) free(g *goal) { k.freed = g }
+func (k *keeper) free(g *goal) {
+	if g.roomy != nil && !g.hurried(k.now) && !g.roomy() {
+		k.wait("there is no room for it elsewhere by now")
+		return
+	}
+	k.freed = g
+}
 
 // going tells whether a pod is shutting down, by the cluster's word, which may be newer than the store's.
 func (k *keeper) going(m *fleet.Member) bool { return k.ends(m.Pod, m.Leaving) }
@@ -315,6 +321,10 @@ func (k *keeper) temp() *fleet.Member {
 func (k *keeper) lend(why string) {
 	m := k.st.Move
 	if k.temp() != nil {
+		return
+	}
+	if g := k.subject(); k.patient && g != nil && g.both != nil && !g.both() {
+		k.wait("there is no room yet for a temporary pod besides its own next place")
 		return
 	}
 	k.do(fleet.Action{Verb: fleet.Lend, Pod: m.Pod, Node: m.Node, Peer: fleet.PodRef{Namespace: m.Pod.Namespace, Name: tempName(m.Pod.Name)}, Avoid: k.avoid, Why: why})

@@ -1,6 +1,7 @@
 package evac
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,6 +24,7 @@ type sentinelKeeper struct{ *keeper }
 const (
 	fenceLag  = 2
 	frozenLag = 1
+	usualLag  = 10 // Redis' own
 )
 
 // feeding is how lately a replica was heard that somebody is at: a connection to nobody is kept for a minute.
@@ -179,7 +181,10 @@ func (k *sentinelKeeper) rank(g *goal) (int, string) {
 			if m := k.unelectable(); m != nil {
 				return 0, fmt.Sprintf("it is the master, and replica %s has replica-priority 0, so that it is never chosen; set it to 100 (CONFIG SET replica-priority) for the time", m.Pod.Name)
 			}
-			return 0, "it is the master, and no replica is on a node that stays; the replicas move first"
+			if k.best(m, func(*fleet.Member) bool { return true }) == nil {
+				return 0, "it is the master, and no replica that could take its role is in sync"
+			}
+			return soft, "" // the role would go to a pod that has to leave, too
 		}
 		return 2, ""
 	}
@@ -274,10 +279,17 @@ func (k *sentinelKeeper) handOverFirst(master *fleet.Member) bool {
 	return false
 }
 
+// calm tells whether every Sentinel answers, takes a member for the master and makes no other one, and no other says that it is: while a role is on its
+// way, the fence is what keeps the old master from acknowledging anything.
+func (k *sentinelKeeper) calm(master *fleet.Member) bool {
+	return k.silent() == nil && !slices.ContainsFunc(k.st.Sentinels, func(w fleet.Sentinel) bool { return k.st.At(w.Master) != master }) &&
+		!slices.ContainsFunc(k.st.Members, func(m fleet.Member) bool { return m.Pod != master.Pod && m.Trouble == "" && m.Role == fleet.RoleMaster })
+}
+
 // locked takes a fence off a master that has fewer replicas than it asks for: it refuses every write. It reports whether it did.
 func (k *sentinelKeeper) locked(master *fleet.Member) bool {
 	before := k.prior(master).Fence
-	if master.Fence == before || good(master) >= master.Fence.Replicas {
+	if master.Fence == before || good(master) >= master.Fence.Replicas || !k.calm(master) {
 		return false
 	}
 	if g := k.goalOf(master); g != nil && g.hurried(k.now) && !g.p.Terminating && k.candidate(master) != nil {
@@ -314,6 +326,10 @@ func (k *sentinelKeeper) unseat(m, master *fleet.Member) bool {
 		}
 	case len(m.Replicas) == 0 && m.Keys == 0:
 	case !m.Ahead(master), k.fencedBefore(m) && m.History == master.History2:
+		if w := k.silent(); w != nil {
+			k.wait("pods %s and %s both say that they are the master, and Sentinel %s does not say what it is doing: %s", master.Pod.Name, m.Pod.Name, w.Pod.Name, cmp.Or(w.Trouble, "a failover"))
+			return true
+		}
 		a.Verb, a.Why = fleet.Demote, "the role was handed over, and it has not heard"
 	default:
 		k.wait("pods %s and %s both took writes as the master, and the Sentinels name %s: a person has to compare their data, save what only %s has, then make it a replica (REPLICAOF)", master.Pod.Name, m.Pod.Name, master.Pod.Name, m.Pod.Name)
@@ -324,6 +340,16 @@ func (k *sentinelKeeper) unseat(m, master *fleet.Member) bool {
 	}
 	k.do(a)
 	return true
+}
+
+// silent is a Sentinel that may be doing what nobody knows; nil when there is none.
+func (k *sentinelKeeper) silent() *fleet.Sentinel {
+	for i := range k.st.Sentinels {
+		if w := &k.st.Sentinels[i]; w.Trouble != "" || w.Failover {
+			return w
+		}
+	}
+	return nil
 }
 
 // fencedBefore tells whether drover had fenced a master before its role went: nothing was acknowledged there since.
@@ -394,8 +420,8 @@ func (k *sentinelKeeper) best(master *fleet.Member, fits func(*fleet.Member) boo
 // handOver hands the role of master over, so that the pod can move as a replica.
 func (k *sentinelKeeper) handOver(g *goal, me *fleet.Member) {
 	to := k.candidate(me)
-	if to == nil && g.hurried(k.now) {
-		to = k.best(me, func(m *fleet.Member) bool { return k.outlives(m, g) })
+	if to == nil {
+		to = k.best(me, func(m *fleet.Member) bool { return !g.hurried(k.now) && !k.patient || k.outlives(m, g) })
 	}
 	switch m := k.st.Move; {
 	case to == nil:
@@ -462,13 +488,16 @@ func (k *sentinelKeeper) prior(m *fleet.Member) fleet.Setting {
 	if s, ok := k.st.Move.Before(m.Pod.Name); ok {
 		return s
 	}
-	return fleet.Setting{Fence: m.Fence, Priority: m.Priority, Migration: m.Migration}
+	if m.Temp {
+		return fleet.Setting{Fence: fleet.Fence{Lag: usualLag}, Priority: m.Priority}
+	}
+	return settingOf(m)
 }
 
 // unfence takes the fence off a master whose role cannot be handed over now: without its replicas it would refuse every write.
 func (k *sentinelKeeper) unfence(m *fleet.Member, why string) {
 	k.wait("%s", why)
-	if before := k.prior(m).Fence; m.Fence != before {
+	if before := k.prior(m).Fence; m.Fence != before && k.calm(m) {
 		k.do(fleet.Action{Verb: fleet.Fence_, Pod: m.Pod, Node: m.Node, Fence: before, Why: "its role is not handed over now: " + why})
 	}
 }

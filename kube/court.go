@@ -3,6 +3,8 @@ package kube
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,7 +17,7 @@ import (
 
 const (
 	cordonedBy  = prefix + "cordoned"         // on a node: the run that made it unschedulable, which it was not before
-	courtMark   = prefix + "court"            // on a pod: the run that annotated it for its operator, and what with: "r-1 key", "r-1 key=value before"
+	courtMark   = prefix + "court"            // on a pod: a courtNote
 	courtSignal = prefix + "court-annotation" // key=value that an operator takes for the wish that the pod leaves
 	courtDone   = prefix + "court-done"       // label or annotation, key or key=value, by which it says that the pod may
 )
@@ -139,7 +141,7 @@ func has(m map[string]string, key, value string, exact bool) bool {
 	return there && (!exact || is == value)
 }
 
-// of is how far the operator is with the pod.
+// of is how far the operator is with the pod. A node that does not leave is nobody's to give back, so a person, or whoever drains it, has to cordon it.
 func (ct *court) of(p *corev1.Pod, n *corev1.Node) *fleet.Courted {
 	out := &fleet.Courted{Operator: ct.operator, Leads: ct.leads(p)}
 	switch {
@@ -149,8 +151,10 @@ func (ct *court) of(p *corev1.Pod, n *corev1.Node) *fleet.Courted {
 		out.Awaits = ct.trouble
 	case ct.done(p) && ct.said(p, n):
 		out.Go = true
+	case !ct.said(p, n) && ct.key == "" && !leaves(n):
+		out.Awaits = fmt.Sprintf("%s, which moves it from a node that is unschedulable only: kubectl cordon %s, and uncordon it when the pod has left", ct.operator, p.Spec.NodeName)
 	case !ct.said(p, n):
-		out.Signal = ct.words(p)
+		out.Signal, out.Awaits = ct.words(p), ct.awaits
 	default:
 		out.Awaits = ct.awaits
 	}
@@ -193,18 +197,53 @@ func (c *Cluster) court(ctx context.Context, a fleet.Action) error {
 	case ct.key == "" && ct.said(p, nil):
 		return nil
 	case ct.key == "":
-		return c.patchNode(ctx, a.Node, plainly(func(n *corev1.Node) change { return cordon(n, a.Run) }))
+		return c.patchNode(ctx, a.Node, func(n *corev1.Node) (change, error) { return cordon(n, a.Run) })
 	}
 	return c.annotatePod(ctx, a.Pod, func(p *corev1.Pod) map[string]any {
 		if ct.said(p, nil) {
 			return nil
 		}
-		note := a.Run + " " + ct.key
-		if was, had := p.Annotations[ct.key]; had {
-			note += "=" + was
-		}
-		return map[string]any{ct.key: ct.value, courtMark: note}
+		note := courtNote{run: a.Run, key: ct.key, wrote: ct.value}
+		note.was, note.had = p.Annotations[ct.key]
+		return map[string]any{ct.key: ct.value, courtMark: note.String()}
 	})
+}
+
+// courtNote is what a run annotated a pod with, and what was there before.
+type courtNote struct {
+	run, key, wrote string
+	was             string
+	had             bool
+}
+
+// String is `RUN KEY="VALUE"`, and `RUN KEY="VALUE" "VALUE BEFORE"` if there was one.
+func (n courtNote) String() string {
+	out := n.run + " " + n.key + "=" + strconv.Quote(n.wrote)
+	if n.had {
+		out += " " + strconv.Quote(n.was)
+	}
+	return out
+}
+
+func parseCourtNote(text string) (courtNote, bool) {
+	run, rest, ok := strings.Cut(text, " ")
+	key, values, says := strings.Cut(rest, "=")
+	if !ok || !says {
+		return courtNote{}, false
+	}
+	n := courtNote{run: run, key: key}
+	quoted, err := strconv.QuotedPrefix(values)
+	if err != nil {
+		return courtNote{}, false
+	}
+	n.wrote, _ = strconv.Unquote(quoted) // QuotedPrefix has seen that it can be
+	before := values[len(quoted):]
+	if n.had = before != ""; n.had {
+		if n.was, err = strconv.Unquote(strings.TrimPrefix(before, " ")); err != nil {
+			return courtNote{}, false
+		}
+	}
+	return n, true
 }
 
 // uncourt takes back what the run has said on pods of a node: they stay.
@@ -228,26 +267,38 @@ func (c *Cluster) uncourt(ctx context.Context, node, run string) error {
 	return nil
 }
 
-// retracted is the patch that takes a run's word back; nil when there is none.
+// retracted is the patch that takes a run's word back; nil when there is none. What somebody has set since is theirs, and stays; so does what a note that
+// cannot be read may be about.
 func retracted(p *corev1.Pod, run string) map[string]any {
-	what, ours := strings.CutPrefix(p.Annotations[courtMark], run+" ")
-	if !ours {
+	if !strings.HasPrefix(p.Annotations[courtMark], run+" ") {
 		return nil
 	}
-	key, was, had := strings.Cut(what, "=")
-	out := map[string]any{courtMark: nil, key: nil}
-	if had {
-		out[key] = was
+	out := map[string]any{courtMark: nil}
+	n, ok := parseCourtNote(p.Annotations[courtMark])
+	switch now, there := p.Annotations[n.key]; {
+	case !ok || !there || now != n.wrote:
+	case n.had:
+		out[n.key] = n.was
+	default:
+		out[n.key] = nil
 	}
 	return out
 }
 
-// cordon makes the node unschedulable, unless somebody else has.
-func cordon(n *corev1.Node, run string) change {
-	if n.Spec.Unschedulable {
-		return nil
+// leaves tells whether a run empties the node: it then takes back what it did to it.
+func leaves(n *corev1.Node) bool {
+	return n != nil && slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == fleet.TaintKey })
+}
+
+// cordon makes the node unschedulable, unless somebody else has. It refuses one that does not leave: nobody would look there again to undo it.
+func cordon(n *corev1.Node, run string) (change, error) {
+	switch {
+	case n.Spec.Unschedulable:
+		return nil, nil
+	case !leaves(n):
+		return nil, &fleet.Refused{Reason: fmt.Sprintf("node %s does not leave, so drover does not make it unschedulable: kubectl cordon it", n.Name), Wait: ownerWait, Held: true}
 	}
-	return change{"spec": map[string]any{"unschedulable": true}, "metadata": map[string]any{"annotations": map[string]any{cordonedBy: run}}}
+	return change{"spec": map[string]any{"unschedulable": true}, "metadata": map[string]any{"annotations": map[string]any{cordonedBy: run}}}, nil
 }
 
 // uncordon adds to a patch of a node that it is schedulable again, if a run of drover other than keep made it unschedulable. The mark of one that
@@ -293,7 +344,7 @@ func (c *Cluster) letGo(ctx context.Context, pod fleet.PodRef) error {
 	}
 	if state := ct.of(p, c.knownNode(p.Spec.NodeName)); !state.Go && p.DeletionTimestamp == nil {
 		why := state.Awaits
-		if why == "" {
+		if state.Signal != "" {
 			why = "to be told: " + state.Signal
 		}
 		return &fleet.Refused{Reason: fmt.Sprintf("pod %s is moved by %s, and waits for %s", pod, ct.operator, why), Wait: budgetWait, Held: true}

@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -20,6 +21,12 @@ import (
 func strimziPod(p *corev1.Pod) {
 	p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "core.strimzi.io/v1beta2", Kind: "StrimziPodSet", Name: "k", UID: "u", Controller: new(true)}}
 	p.Labels = map[string]string{"strimzi.io/cluster": "k", "strimzi.io/kind": "Kafka"}
+}
+
+// goingNode is n1, which a run empties.
+func goingNode() *corev1.Node {
+	taint := corev1.Taint{Key: fleet.TaintKey, Value: "r-1", Effect: corev1.TaintEffectNoSchedule}
+	return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}, Spec: corev1.NodeSpec{Taints: []corev1.Taint{taint}}}
 }
 
 // How far each operator is, by what its pods and their nodes show.
@@ -42,7 +49,14 @@ func TestCourted(t *testing.T) {
 	}
 	both := func(a, b func(*corev1.Pod)) func(*corev1.Pod) { return func(p *corev1.Pod) { a(p); b(p) } }
 	primary := labelled("cnpg.io/cluster", "pg", "cnpg.io/instanceRole", "primary")
-	const drain = "drain.planetscale.com/"
+	const (
+		drain      = "drain.planetscale.com/"
+		cnpg       = "CloudNativePG to promote another instance; that takes a ready one on a node that is schedulable"
+		zalando    = "Zalando postgres-operator to switch over to another pod; it begins when the node becomes unschedulable, and gives up after a while: if it did, uncordon the node and cordon it again"
+		strimzi    = "Strimzi to replace the pod itself; its Cluster Operator looks every two minutes, and waits until all partitions are in sync"
+		vitess     = "Vitess operator to finish draining the tablet; it finishes one tablet of a shard at a time, and none while the shard is not healthy"
+		cordonSays = "make node n1 unschedulable"
+	)
 	for _, tc := range []struct {
 		what     string
 		pod      func(*corev1.Pod)
@@ -50,25 +64,25 @@ func TestCourted(t *testing.T) {
 		want     *fleet.Courted
 	}{
 		{"nobody's", func(*corev1.Pod) {}, false, nil},
-		{"CNPG's primary", primary, false, &fleet.Courted{Operator: "CloudNativePG", Leads: true, Signal: "make node n1 unschedulable"}},
-		{"CNPG's primary, told", primary, true, &fleet.Courted{Operator: "CloudNativePG", Leads: true, Awaits: "CloudNativePG to promote another instance; that takes a ready one on a node that is schedulable"}},
+		{"CNPG's primary", primary, false, &fleet.Courted{Operator: "CloudNativePG", Leads: true, Signal: cordonSays, Awaits: cnpg}},
+		{"CNPG's primary, told", primary, true, &fleet.Courted{Operator: "CloudNativePG", Leads: true, Awaits: cnpg}},
 		{"CNPG's replica", labelled("cnpg.io/cluster", "pg", "cnpg.io/instanceRole", "replica"), false, &fleet.Courted{Operator: "CloudNativePG", Go: true}},
 		{"CNPG's primary, of an older version", func(p *corev1.Pod) {
 			p.Labels = map[string]string{"cnpg.io/cluster": "pg", "role": "primary"}
 			p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "postgresql.cnpg.io/v1", Kind: "Cluster", Name: "pg", Controller: new(true)}}
-		}, false, &fleet.Courted{Operator: "CloudNativePG", Leads: true, Signal: "make node n1 unschedulable"}},
+		}, false, &fleet.Courted{Operator: "CloudNativePG", Leads: true, Signal: cordonSays, Awaits: cnpg}},
 		{"CNPG's pooler", labelled("cnpg.io/cluster", "pg", "cnpg.io/poolerName", "pool"), false, nil},
-		{"Zalando's master", labelled("application", "spilo", "spilo-role", "master"), false, &fleet.Courted{Operator: "Zalando postgres-operator", Leads: true, Signal: "make node n1 unschedulable"}},
+		{"Zalando's master", labelled("application", "spilo", "spilo-role", "master"), false, &fleet.Courted{Operator: "Zalando postgres-operator", Leads: true, Signal: cordonSays, Awaits: zalando}},
 		{"Zalando's replica", labelled("application", "spilo", "spilo-role", "replica"), true, &fleet.Courted{Operator: "Zalando postgres-operator", Go: true}},
-		{"Strimzi's broker", strimziPod, false, &fleet.Courted{Operator: "Strimzi", Leads: true, Signal: "annotate the pod strimzi.io/manual-rolling-update=true"}},
+		{"Strimzi's broker", strimziPod, false, &fleet.Courted{Operator: "Strimzi", Leads: true, Signal: "annotate the pod strimzi.io/manual-rolling-update=true", Awaits: strimzi}},
 		{"Strimzi's broker, told", both(strimziPod, annotated("strimzi.io/manual-rolling-update", "true")), false,
-			&fleet.Courted{Operator: "Strimzi", Leads: true, Awaits: "Strimzi to replace the pod itself; its Cluster Operator looks every two minutes, and waits until all partitions are in sync"}},
+			&fleet.Courted{Operator: "Strimzi", Leads: true, Awaits: strimzi}},
 		{"Strimzi's entity operator", labelled("strimzi.io/cluster", "k"), false, nil},
-		{"Vitess' tablet", annotated(drain+"supported", "yes"), false, &fleet.Courted{Operator: "Vitess operator", Leads: true, Signal: "annotate the pod drain.planetscale.com/started=drover replaces its node"}},
+		{"Vitess' tablet", annotated(drain+"supported", "yes"), false, &fleet.Courted{Operator: "Vitess operator", Leads: true, Signal: "annotate the pod drain.planetscale.com/started=drover replaces its node", Awaits: vitess}},
 		{"Vitess' tablet, told by another", annotated(drain+"supported", "yes", drain+"started", "by hand"), false,
-			&fleet.Courted{Operator: "Vitess operator", Leads: true, Awaits: "Vitess operator to finish draining the tablet; it finishes one tablet of a shard at a time, and none while the shard is not healthy"}},
+			&fleet.Courted{Operator: "Vitess operator", Leads: true, Awaits: vitess}},
 		{"Vitess' tablet, drained", annotated(drain+"supported", "yes", drain+"started", "", drain+"acknowledged", "", drain+"finished", ""), false, &fleet.Courted{Operator: "Vitess operator", Go: true}},
-		{"declared", annotated(courtSignal, "example.com/move=now", courtDone, "example.com/moved"), false, &fleet.Courted{Operator: "its operator", Leads: true, Signal: "annotate the pod example.com/move=now"}},
+		{"declared", annotated(courtSignal, "example.com/move=now", courtDone, "example.com/moved"), false, &fleet.Courted{Operator: "its operator", Leads: true, Signal: "annotate the pod example.com/move=now", Awaits: "its operator to say example.com/moved on the pod"}},
 		{"declared, told", annotated(courtSignal, "example.com/move=now", courtDone, "example.com/moved", "example.com/move", "now"), false,
 			&fleet.Courted{Operator: "its operator", Leads: true, Awaits: "its operator to say example.com/moved on the pod"}},
 		{"declared, done by a label", both(annotated(courtDone, "role=idle"), labelled("role", "idle")), false, &fleet.Courted{Operator: "its operator", Go: true}},
@@ -81,7 +95,8 @@ func TestCourted(t *testing.T) {
 	} {
 		t.Run(tc.what, func(t *testing.T) {
 			s := newStock(t)
-			n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}, Spec: corev1.NodeSpec{Unschedulable: tc.cordoned}}
+			n := goingNode()
+			n.Spec.Unschedulable = tc.cordoned
 			s.put(n)
 			p := aPod("shop", "db-0", "n1")
 			tc.pod(p)
@@ -101,9 +116,41 @@ func TestCourtedFollowsTheNode(t *testing.T) {
 	p.Labels = map[string]string{"cnpg.io/cluster": "pg", "cnpg.io/instanceRole": "primary"}
 	s.put(p)
 	for _, cordoned := range []bool{false, true, false} {
-		s.put(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}, Spec: corev1.NodeSpec{Unschedulable: cordoned}})
+		n := goingNode()
+		n.Spec.Unschedulable = cordoned
+		s.put(n)
 		if got := s.observe().Pods[0].Courted; (got.Signal == "") != cordoned {
 			t.Errorf("cordoned %v: %+v", cordoned, got)
+		}
+	}
+}
+
+// A node that stays is not cordoned for a pod that is only asked for, or moved by hand: nobody would uncordon it. It is said who has to.
+func TestCourtedOnANodeThatStays(t *testing.T) {
+	s := newStock(t)
+	s.put(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}})
+	for name, pairs := range map[string]map[string]string{
+		"pg-1":  {"cnpg.io/cluster": "pg", "cnpg.io/instanceRole": "primary"},
+		"spilo": {"application": "spilo", "spilo-role": "master"},
+	} {
+		p := aPod("shop", name, "n1")
+		p.Labels = pairs
+		s.put(p)
+	}
+	kafka := aPod("shop", "kafka-0", "n1")
+	strimziPod(kafka)
+	s.put(kafka)
+	for _, p := range s.observe().Pods {
+		c := p.Courted
+		switch {
+		case c.Go || c.Awaits == "":
+			t.Errorf("%s: %+v", p.Ref, c)
+		case p.Ref.Name == "kafka-0": // its annotation goes with it
+			if c.Signal == "" {
+				t.Errorf("%s: %+v", p.Ref, c)
+			}
+		case c.Signal != "" || c.Awaits != c.Operator+", which moves it from a node that is unschedulable only: kubectl cordon n1, and uncordon it when the pod has left":
+			t.Errorf("%s: %+v", p.Ref, c)
 		}
 	}
 }
@@ -134,6 +181,7 @@ func TestCourtByTheNode(t *testing.T) {
 		p.Labels = map[string]string{"cnpg.io/cluster": "pg", "cnpg.io/instanceRole": "primary"}
 	})
 	court := fleet.Action{Verb: fleet.Court, Run: "r-1", Pod: refOf(p)}
+	w.refused(w.cluster.Act(t.Context(), fleet.Action{Verb: fleet.Court, Run: "r-1", Node: w.name, Pod: refOf(p)}), ownerWait, "node "+w.name+" does not leave, so drover does not make it unschedulable")
 	w.act(fleet.Action{Verb: fleet.Taint_, Run: "r-1", Effect: fleet.NoSchedule})
 	for range 2 {
 		w.act(court)
@@ -154,6 +202,7 @@ func TestCourtByTheNode(t *testing.T) {
 		}
 	}
 	back("untainted", fleet.Action{Verb: fleet.Untaint, Run: "r-1"})
+	w.act(fleet.Action{Verb: fleet.Taint_, Run: "r-1", Effect: fleet.NoSchedule})
 	w.act(court)
 	back("included", fleet.Action{Verb: fleet.Include, Run: "r-1"})
 	w.act(court)
@@ -192,7 +241,7 @@ func TestCourtByAnnotation(t *testing.T) {
 		w.act(fleet.Action{Verb: fleet.Court, Run: "r-1", Pod: refOf(tablet)})
 		w.act(fleet.Action{Verb: fleet.Court, Run: "r-1", Pod: refOf(odd)})
 	}
-	if got := w.livePod(odd).Annotations; got["example.com/move"] != "now" || got[courtMark] != "r-1 example.com/move=later" {
+	if got := w.livePod(odd).Annotations; got["example.com/move"] != "now" || got[courtMark] != `r-1 example.com/move="now" "later"` {
 		t.Errorf("told: %v", got)
 	}
 	// It may be drained, and needed again a moment later: the pod is asked just before.
@@ -229,6 +278,32 @@ func TestCourtByAnnotation(t *testing.T) {
 	}
 	plain := w.pod("plain")
 	w.refused(w.cluster.Act(t.Context(), fleet.Action{Verb: fleet.Court, Run: "r-1", Node: w.name, Pod: refOf(plain)}), ownerWait, "is of no operator that drover knows")
+}
+
+// Only drover's own word is taken back: what somebody has said since stays.
+func TestRetractKeepsOthersWord(t *testing.T) {
+	const key = "example.com/move"
+	for _, tc := range []struct {
+		what, note, now string
+		want            map[string]any
+	}{
+		{"ours", courtNote{run: "r-1", key: key, wrote: "now"}.String(), "now", map[string]any{courtMark: nil, key: nil}},
+		{"ours, over another's", courtNote{"r-1", key, "now", `of "ann"=b`, true}.String(), "now", map[string]any{courtMark: nil, key: `of "ann"=b`}},
+		{"ours, over an empty one", courtNote{"r-1", key, "now", "", true}.String(), "now", map[string]any{courtMark: nil, key: ""}},
+		{"changed since", courtNote{run: "r-1", key: key, wrote: "now"}.String(), "later", map[string]any{courtMark: nil}},
+		{"taken away since", courtNote{"r-1", key, "now", "before", true}.String(), "", map[string]any{courtMark: nil}},
+		{"a note without what was written", "r-1 " + key, "set by somebody since", map[string]any{courtMark: nil}},
+		{"a note that cannot be read", "r-1 " + key + `="now`, "now", map[string]any{courtMark: nil}},
+		{"another run's", courtNote{run: "r-10", key: key, wrote: "now"}.String(), "now", nil},
+	} {
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{courtMark: tc.note}}}
+		if tc.now != "" {
+			p.Annotations[key] = tc.now
+		}
+		if got := retracted(p, "r-1"); !reflect.DeepEqual(got, tc.want) {
+			t.Errorf("%s: %v, want %v", tc.what, got, tc.want)
+		}
+	}
 }
 
 // The guard knows drover's own evictions by their annotation.

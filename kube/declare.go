@@ -2,9 +2,10 @@ package kube
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
-	"net/url"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,12 +62,12 @@ var terms = []term{
 	{"sentinel-secret", "sentinelSecret", watched, text(func(s *fleet.StoreSpec) *string { return &s.SentinelSecret })},
 	{"failback", "failback", speaking, readFailback},
 	{"floor", "floor", speaking, readFloor},
-	{"linger", "linger", speaking, lasting(0, "0s or more", func(s *fleet.StoreSpec) *time.Duration { return &s.Linger })},
+	{"linger", "linger", speaking, lasting(0, math.MaxInt64, "0s or more", func(s *fleet.StoreSpec) *time.Duration { return &s.Linger })},
 	{"leader", "leader", leadLast, readLeader},
 	{fleet.HookPre, "hooks.preMove", scripted, hook(fleet.HookPre)},
 	{fleet.HookReady, "hooks.ready", scripted, hook(fleet.HookReady)},
 	{fleet.HookPost, "hooks.postMove", scripted, hook(fleet.HookPost)},
-	{"hook-timeout", "hookTimeout", scripted, lasting(1, "more than 0s", func(s *fleet.StoreSpec) *time.Duration { return &s.HookTimeout })},
+	{"hook-timeout", "hookTimeout", scripted, lasting(1, longestHook, "more than 0s and at most 7s: a hook that needs longer is called again", func(s *fleet.StoreSpec) *time.Duration { return &s.HookTimeout })},
 }
 
 func text(of func(*fleet.StoreSpec) *string) func(*fleet.StoreSpec, string) string {
@@ -89,10 +90,13 @@ func port(of func(*fleet.StoreSpec) *int) func(*fleet.StoreSpec, string) string 
 	}
 }
 
-func lasting(least time.Duration, bound string, of func(*fleet.StoreSpec) *time.Duration) func(*fleet.StoreSpec, string) string {
+// longestHook is how long the mover waits for one call of a hook at most.
+const longestHook = 7 * time.Second
+
+func lasting(least, most time.Duration, bound string, of func(*fleet.StoreSpec) *time.Duration) func(*fleet.StoreSpec, string) string {
 	return func(s *fleet.StoreSpec, value string) string {
 		d, err := time.ParseDuration(value)
-		if err != nil || d < least {
+		if err != nil || d < least || d > most {
 			return "a duration such as 5s, " + bound
 		}
 		*of(s) = d
@@ -102,11 +106,10 @@ func lasting(least time.Duration, bound string, of func(*fleet.StoreSpec) *time.
 
 func hook(name string) func(*fleet.StoreSpec, string) string {
 	return func(s *fleet.StoreSpec, value string) string {
-		command, exec := strings.CutPrefix(value, "exec:")
-		u, err := url.Parse(value)
-		call := err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() == "" && u.Port() != ""
-		if !call && (!exec || strings.TrimSpace(command) == "") {
-			return `"http://:PORT/PATH" or "exec: COMMAND"`
+		if _, err := parseHook(strings.TrimSpace(value)); errors.Is(err, errHookForm) {
+			return hookForms
+		} else if err != nil {
+			return fmt.Sprintf("%s (%v)", hookForms, err)
 		}
 		if s.Hooks == nil {
 			s.Hooks = map[string]string{}
@@ -166,6 +169,7 @@ type declaration struct {
 	says       map[string]string // by annotation, without prefix; known ones only
 	storeLabel string            // of a policy: label of the pods that names their store
 	trouble    []string
+	broken     bool // it cannot be read, and says nothing but what its trouble is
 }
 
 // source is who says it.
@@ -355,6 +359,8 @@ func claimBy(d *declaration, s *subject) *claim {
 		c.trouble = append(c.trouble, fmt.Sprintf("%s lacks label %s, by which policy %s names its store", s.name, d.storeLabel, d.policy))
 	}
 	switch {
+	case d.broken:
+		return c
 	case c.mover == "":
 		c.trouble = append(c.trouble, fmt.Sprintf("%s does not say %s: want %s", d.source(), prefix+moverKey, oneOf(movers)))
 	case !slices.Contains(movers, c.mover):

@@ -119,7 +119,9 @@ type Hook struct {
 // String is the hook as it was written.
 func (h Hook) String() string { return h.text }
 
-const hookForms = "want http://:PORT/PATH, https://:PORT/PATH, exec: COMMAND or exec(CONTAINER): COMMAND"
+const hookForms = "http://:PORT/PATH, https://:PORT/PATH, exec: COMMAND or exec(CONTAINER): COMMAND"
+
+var errHookForm = errors.New("want " + hookForms)
 
 var execForm = regexp.MustCompile(`(?s)^exec(\(([^)]*)\))?:(.*)$`)
 
@@ -146,7 +148,7 @@ func parseHook(text string) (Hook, error) {
 	}
 	scheme, _, ok := strings.Cut(text, "://")
 	if !ok || scheme != "http" && scheme != "https" {
-		return h, errors.New(hookForms)
+		return h, errHookForm
 	}
 	u, err := url.Parse(text)
 	var inside *url.Error
@@ -179,10 +181,14 @@ func (s *Streams) CallHook(ctx context.Context, reach Reach, ref fleet.PodRef, h
 	if err == nil {
 		err = s.callHook(ctx, reach, pod, ref, hook)
 	}
-	if err != nil {
-		return fmt.Errorf("call hook %q in pod %s: %w", hook, ref, err)
+	if err == nil {
+		return nil
 	}
-	return nil
+	err = fmt.Errorf("call hook %q in pod %s: %w", hook, ref, err)
+	if lacksRight(err) { // of one store in one namespace: the others go on without it
+		return &fleet.Refused{Reason: fmt.Sprintf("%v in namespace %s (docs/stores.md has a Role to copy)", err, ref.Namespace), Wait: brokenWait, Held: true, Denied: true}
+	}
+	return err
 }
 
 func (s *Streams) callHook(ctx context.Context, reach Reach, pod *corev1.Pod, ref fleet.PodRef, hook Hook) error {

@@ -1,8 +1,15 @@
 package kube
 
 import (
+	"errors"
 	"strings"
 	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"drover.dev/fleet"
 )
 
 func TestHooksAreParsedAndPrintedBack(t *testing.T) {
@@ -50,6 +57,42 @@ func TestHooksAreRefusedWhereTheyAreWrong(t *testing.T) {
 	} {
 		if got, err := ParseHook(text); err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "hook ") {
 			t.Errorf("%q: %+v, %v; want %q", text, got, err, want)
+		}
+	}
+}
+
+// What may be declared is what can be called.
+func TestHooksAreDeclaredAsTheyAreCalled(t *testing.T) {
+	for text, ok := range map[string]bool{
+		"exec(redis): true": true, "https://host:8080/x": true, "http://:8080/x": true, "exec: true": true, "http://:80": true,
+		"http://:70000/x": false, "http://a@:80/x": false, "exec:": false, "exec(): true": false, "redis-cli save": false,
+	} {
+		spec := plain()
+		want := hook(fleet.HookPre)(&spec, text)
+		_, err := ParseHook(text)
+		if (want == "") != ok || (err == nil) != ok || (spec.Hooks[fleet.HookPre] == text) != ok {
+			t.Errorf("%s: declared: want %q, called: %v", text, want, err)
+		}
+	}
+}
+
+// A right that one store's hook lacks is that store's trouble, and ends no run.
+func TestHookWithoutTheRight(t *testing.T) {
+	w := newWorld(t)
+	w.node()
+	p := w.pod("orders-0")
+	_, err := w.client.CoreV1().Pods(p.Namespace).Patch(t.Context(), p.Name, types.StrategicMergePatchType, []byte(`{"status":{"podIP":"10.20.3.5","podIPs":[{"ip":"10.20.3.5"}]}}`), metav1.PatchOptions{}, "status")
+	w.ok(err)
+	s, err := OpenStreams(w.allow(w.name, rule("", []string{"get"}, "pods")))
+	w.ok(err)
+	for text, lacks := range map[string]string{"exec: true": "pods/exec", "http://:8080/": "pods/portforward"} {
+		hook, err := ParseHook(text)
+		w.ok(err)
+		err = s.CallHook(t.Context(), s.Forward(), refOf(p), hook, time.Minute)
+		w.refused(err, brokenWait, `call hook "`+text+`" in pod `+w.name+"/orders-0: ", lacks, "grant drover that right in namespace "+w.name+" (docs/stores.md has a Role to copy)")
+		var fatal *fleet.Fatal
+		if refused, ok := err.(*fleet.Refused); !ok || !refused.Denied || errors.As(err, &fatal) {
+			t.Errorf("%s: %+v", text, err)
 		}
 	}
 }

@@ -88,13 +88,12 @@ func cutLast(s, sep string) (before, after string) {
 // mayLend refuses a template that a second pod cannot be made from.
 func (c *Cluster) mayLend(set *appsv1.StatefulSet) error {
 	owner := fleet.Owner{Kind: "StatefulSet", Namespace: set.Namespace, Name: set.Name}
-	policies, err := c.readPolicies()
-	if err != nil {
-		return err
-	}
-	cl := c.templateClaim(owner, setOf(set), policies)
+	cl := c.templateClaim(owner, setOf(set), c.readPolicies())
 	if cl == nil {
 		return &fleet.Refused{Reason: fmt.Sprintf("%s is not declared to be of a store any more", owner), Wait: ownerWait}
+	}
+	if cl.from.broken {
+		return &fleet.Refused{Reason: fmt.Sprintf("%s: %s", owner, strings.Join(cl.from.trouble, "; ")), Wait: brokenWait, Held: true}
 	}
 	s := &subject{containers: set.Spec.Template.Spec.Containers}
 	if _, says := cl.from.says["port"]; !says {
@@ -104,12 +103,46 @@ func (c *Cluster) mayLend(set *appsv1.StatefulSet) error {
 		}
 	}
 	for _, v := range set.Spec.Template.Spec.Volumes {
-		if claim := v.PersistentVolumeClaim; claim != nil && !claim.ReadOnly && !claimed(set, v.Name) {
-			reason := fmt.Sprintf("%s: volume %s of its pod template is the claim %s itself, which a temporary pod must not write to; make it a volumeClaimTemplate, or readOnly", owner, v.Name, claim.ClaimName)
+		if what := writtenByBoth(&v, &set.Spec.Template.Spec); what != "" && !claimed(set, v.Name) {
+			reason := fmt.Sprintf("%s: volume %s of its pod template is %s, which a temporary pod must not write to; make it a volumeClaimTemplate, or readOnly", owner, v.Name, what)
 			return &fleet.Refused{Reason: reason, Wait: brokenWait}
 		}
 	}
 	return nil
+}
+
+// writtenByBoth names what a volume is if two pods with it might write the same data; "" for one that is a pod's own, or only read. What is not known
+// to be either may be both's.
+func writtenByBoth(v *corev1.Volume, of *corev1.PodSpec) string {
+	switch {
+	case v.ConfigMap != nil, v.Secret != nil, v.Projected != nil, v.DownwardAPI != nil, v.EmptyDir != nil, v.Ephemeral != nil, v.Image != nil, onlyRead(v.Name, of):
+		return ""
+	case v.PersistentVolumeClaim != nil && v.PersistentVolumeClaim.ReadOnly, v.NFS != nil && v.NFS.ReadOnly, v.CSI != nil && v.CSI.ReadOnly != nil && *v.CSI.ReadOnly:
+		return ""
+	case v.PersistentVolumeClaim != nil:
+		return "the claim " + v.PersistentVolumeClaim.ClaimName + " itself"
+	case v.HostPath != nil:
+		return "the node's own " + v.HostPath.Path
+	case v.NFS != nil:
+		return "the NFS export " + v.NFS.Server + ":" + v.NFS.Path
+	case v.CSI != nil:
+		return "an inline volume of " + v.CSI.Driver
+	}
+	return "of a kind that pods may share"
+}
+
+// onlyRead tells whether containers mount the volume, and all of them for reading.
+func onlyRead(volume string, of *corev1.PodSpec) bool {
+	mounted := false
+	for _, c := range slices.Concat(of.InitContainers, of.Containers) {
+		for _, m := range c.VolumeMounts {
+			if m.Name == volume && !m.ReadOnly {
+				return false
+			}
+			mounted = mounted || m.Name == volume
+		}
+	}
+	return mounted
 }
 
 // claimed tells whether a volume is one of the StatefulSet's claim templates, which go before the template's own volumes.

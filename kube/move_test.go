@@ -288,6 +288,43 @@ func TestLendRefuses(t *testing.T) {
 	w.refused(lend(refOf(bare)), brokenWait, "pod "+w.name+"/bare is of nobody: a temporary pod is made from a StatefulSet's template only")
 }
 
+// No second pod is made that might write where the first one does.
+func TestLendVolumes(t *testing.T) {
+	yes := true
+	mount := func(readOnly bool) []corev1.VolumeMount {
+		return []corev1.VolumeMount{{Name: "data", MountPath: "/data", ReadOnly: readOnly}}
+	}
+	for _, tc := range []struct {
+		what    string
+		volume  corev1.VolumeSource
+		mounts  []corev1.VolumeMount
+		refuses string // "" when it may be lent
+	}{
+		{"a directory of the node", corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/mnt/redis"}}, mount(false), "volume data of its pod template is the node's own /mnt/redis"},
+		{"one that nobody mounts", corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/mnt/redis"}}, nil, "/mnt/redis"},
+		{"one mounted to be read, and to be written", corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/mnt/redis"}}, append(mount(true), mount(false)...), "/mnt/redis"},
+		{"one that is only read", corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/etc/localtime"}}, mount(true), ""},
+		{"an NFS export", corev1.VolumeSource{NFS: &corev1.NFSVolumeSource{Server: "x", Path: "/redis"}}, mount(false), "the NFS export x:/redis"},
+		{"an NFS export that is only read", corev1.VolumeSource{NFS: &corev1.NFSVolumeSource{Server: "x", Path: "/redis", ReadOnly: true}}, mount(false), ""},
+		{"an inline volume", corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{Driver: "efs.csi.aws.com"}}, mount(false), "an inline volume of efs.csi.aws.com"},
+		{"secrets by CSI", corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{Driver: "secrets-store.csi.k8s.io", ReadOnly: &yes}}, mount(false), ""},
+		{"a claim", corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "disk"}}, mount(false), "the claim disk itself"},
+		{"a kind of old", corev1.VolumeSource{Glusterfs: &corev1.GlusterfsVolumeSource{}}, mount(false), "of a kind that pods may share"},
+		{"an empty directory", corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}, mount(false), ""},
+		{"a claim of the pod's own", corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{}}, mount(false), ""},
+		{"settings", corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{}}, mount(false), ""},
+	} {
+		s := newStock(t)
+		set := aSet("cache", 1, 6379, said{"mover": "rediscluster"}, nil)
+		set.Spec.Template.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: tc.volume}}
+		set.Spec.Template.Spec.Containers[0].VolumeMounts = tc.mounts
+		err := s.mayLend(set)
+		if (err == nil) != (tc.refuses == "") || err != nil && !strings.Contains(err.Error(), tc.refuses) {
+			t.Errorf("%s: %v, want %q", tc.what, err, tc.refuses)
+		}
+	}
+}
+
 // While the pod is away its name tells which StatefulSet makes it.
 func TestLendForAPodThatIsAway(t *testing.T) {
 	w := newJournaled(t)
@@ -367,22 +404,87 @@ func TestGuardOf(t *testing.T) {
 	}
 }
 
-// An unreadable policy may be the one that keeps a pod where it is.
-func TestUnreadablePolicy(t *testing.T) {
+// A broken policy may be the one that keeps a pod where it is: what it may be about does not move, and everything else does.
+func TestBrokenPolicyStopsOnlyItsOwn(t *testing.T) {
+	near := []metav1.LabelSelectorRequirement{{Key: "app", Operator: "in", Values: []string{"cache"}}}
+	shop := []string{"shop"}
+	for _, tc := range []struct {
+		what    string
+		spec    v1alpha1.MoverPolicySpec
+		trouble []string // stores that are in trouble for it
+	}{
+		{"of a namespace", v1alpha1.MoverPolicySpec{Namespaces: shop, PodSelector: &metav1.LabelSelector{MatchExpressions: near}, Mover: "rediscluster"}, []string{"shop/cache"}},
+		{"of another", v1alpha1.MoverPolicySpec{Namespaces: []string{"stage"}, PodSelector: &metav1.LabelSelector{MatchExpressions: near}, Mover: "rediscluster"}, nil},
+		{"of all", v1alpha1.MoverPolicySpec{PodSelector: &metav1.LabelSelector{MatchExpressions: near}, Mover: "none"}, []string{"shop/cache"}},
+		{"that is about others", v1alpha1.MoverPolicySpec{PodSelector: &metav1.LabelSelector{MatchExpressions: near, MatchLabels: map[string]string{"app": "web"}}, Mover: "rediscluster"}, nil},
+		{"of another port", v1alpha1.MoverPolicySpec{PodSelector: &metav1.LabelSelector{MatchExpressions: near}, Mover: "rediscluster", Port: 8080}, []string{"shop/web"}},
+		{"of a script", v1alpha1.MoverPolicySpec{Namespaces: shop, PodSelector: &metav1.LabelSelector{MatchExpressions: near}, Mover: "script"}, []string{"shop/cache", "shop/web"}},
+		{"of scripts anywhere", v1alpha1.MoverPolicySpec{PodSelector: &metav1.LabelSelector{MatchExpressions: near}, Mover: "script"}, []string{"shop/cache"}},
+		{"of namespaces", v1alpha1.MoverPolicySpec{NamespaceSelector: &metav1.LabelSelector{MatchExpressions: near}, Mover: "rediscluster"}, []string{"shop/cache"}},
+		{"that only guards", v1alpha1.MoverPolicySpec{PodSelector: &metav1.LabelSelector{MatchExpressions: near}, Guard: &v1alpha1.Guard{OnTimeout: "block"}}, nil},
+	} {
+		t.Run(tc.what, func(t *testing.T) {
+			s := newStock(t)
+			s.put(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}})
+			s.run(aSet("cache", 1, 6379, nil, nil), aSet("orders", 1, 6379, said{"mover": "rediscluster"}, nil), aSet("web", 1, 8080, nil, nil))
+			s.keep(&v1alpha1.MoverPolicy{TypeMeta: metav1.TypeMeta{Kind: "MoverPolicy"}, ObjectMeta: metav1.ObjectMeta{Name: "typo"}, Spec: tc.spec})
+			seen := s.observe()
+			var stores, trouble []string
+			for _, st := range seen.Stores {
+				stores = append(stores, st.Name)
+				if st.Trouble != "" {
+					trouble = append(trouble, st.Name)
+					if !st.Confirmed || st.Mover != "" || !strings.HasPrefix(st.Trouble, "MoverPolicy typo is broken: spec.") || !strings.Contains(st.Trouble, `"in" is not a valid label selector operator`) {
+						t.Errorf("%+v", st)
+					}
+				}
+			}
+			if !slices.Equal(trouble, tc.trouble) || !slices.Contains(stores, "shop/orders") || len(stores) != len(tc.trouble)+1 {
+				t.Errorf("stores %v, in trouble %v, want %v", stores, trouble, tc.trouble)
+			}
+		})
+	}
+}
+
+// One that was written for another version is broken, and goes by what this one understands.
+func TestPolicyOfAnotherVersion(t *testing.T) {
 	s := newStock(t)
-	bad := &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Near"}}}
-	s.keep(&v1alpha1.MoverPolicy{TypeMeta: metav1.TypeMeta{Kind: "MoverPolicy"}, ObjectMeta: metav1.ObjectMeta{Name: "odd"}, Spec: v1alpha1.MoverPolicySpec{PodSelector: bad}})
-	var out fleet.Snapshot
-	if err := s.Observe(t.Context(), &out); err == nil || !strings.Contains(err.Error(), "moverpolicy odd: spec.podSelector: ") {
-		t.Errorf("got %v", err)
+	s.run(aSet("cache", 1, 6379, nil, nil))
+	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "drover.dev/v1alpha1", "kind": "MoverPolicy", "metadata": map[string]any{"name": "new"},
+		"spec": map[string]any{"namespaces": []any{"shop"}, "mover": "rediscluster", "fancy": true}}}
+	if err := s.policies.Add(u); err != nil {
+		t.Fatal(err)
+	}
+	s.note(nil, u)
+	if st := s.store("shop/cache"); !strings.Contains(st.Trouble, `MoverPolicy new is broken: unreadable: `) || !strings.Contains(st.Trouble, "fancy") {
+		t.Errorf("trouble %q", st.Trouble)
+	}
+}
+
+// A more specific policy, and what annotations say, go before a broken one as before any other.
+func TestBrokenPolicyIsOneOfThem(t *testing.T) {
+	s := newStock(t)
+	s.run(aSet("cache", 1, 6379, nil, nil))
+	policy := func(name string, spec v1alpha1.MoverPolicySpec) {
+		s.keep(&v1alpha1.MoverPolicy{TypeMeta: metav1.TypeMeta{Kind: "MoverPolicy"}, ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec})
+	}
+	near := []metav1.LabelSelectorRequirement{{Key: "app", Operator: "in", Values: []string{"cache"}}}
+	policy("typo", v1alpha1.MoverPolicySpec{PodSelector: &metav1.LabelSelector{MatchExpressions: near}, Mover: "none", Guard: &v1alpha1.Guard{Hold: metav1.Duration{Duration: time.Minute}, OnTimeout: "block"}})
+	policy("exact", v1alpha1.MoverPolicySpec{Namespaces: []string{"shop"}, Mover: "rediscluster"})
+	if st := s.store("shop/cache"); st.Trouble != "" || st.Mover != fleet.ClusterMover {
+		t.Errorf("%+v", st)
+	}
+	got, there, err := s.GuardOf(fleet.PodRef{Namespace: "shop", Name: "cache-0"})
+	if err != nil || !there || got != (Guard{Policy: "typo", Hold: time.Minute, Block: true}) {
+		t.Errorf("got %+v, %v, %v", got, there, err)
 	}
 }
 
 func TestAPolicySaysWhatAnnotationsSay(t *testing.T) {
-	five, ten := &metav1.Duration{Duration: 5 * time.Second}, &metav1.Duration{Duration: 10 * time.Second}
+	five, seven := &metav1.Duration{Duration: 5 * time.Second}, &metav1.Duration{Duration: 7 * time.Second}
 	spec := &v1alpha1.MoverPolicySpec{
 		Mover: "script", Store: "s", Role: "data", Port: 1, SentinelPort: 2, Master: "m", TLS: true, ServerName: "n", Secret: "x", SentinelSecret: "y", Failback: "never", Floor: 3,
-		Linger: five, Leader: "a=b", Hooks: &v1alpha1.Hooks{PreMove: "exec: 1", Ready: "exec: 2", PostMove: "exec: 3"}, HookTimeout: ten,
+		Linger: five, Leader: "a=b", Hooks: &v1alpha1.Hooks{PreMove: "exec: 1", Ready: "exec: 2", PostMove: "exec: 3"}, HookTimeout: seven,
 	}
 	says := saysOf(spec)
 	var missing []string
@@ -402,7 +504,7 @@ func TestAPolicySaysWhatAnnotationsSay(t *testing.T) {
 	}
 	want := fleet.StoreSpec{
 		Master: "m", Port: 1, SentinelPort: 2, TLS: true, ServerName: "n", Secret: "x", SentinelSecret: "y", Failback: fleet.FailbackNever, Floor: 3, Linger: 5 * time.Second,
-		Leader: fleet.Requirement{Key: "a", Operator: "In", Values: []string{"b"}}, HookTimeout: 10 * time.Second,
+		Leader: fleet.Requirement{Key: "a", Operator: "In", Values: []string{"b"}}, HookTimeout: 7 * time.Second,
 		Hooks: map[string]string{fleet.HookPre: "exec: 1", fleet.HookReady: "exec: 2", fleet.HookPost: "exec: 3"},
 	}
 	if !reflect.DeepEqual(got, want) {

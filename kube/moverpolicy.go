@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,12 +26,14 @@ type policy struct {
 	rank       [2]int       // how specific it is
 	says       *declaration // nil when it only guards
 	guard      *v1alpha1.Guard
+	meant      *declaration // of one that is broken: what it says of pods, as far as that can be read; nil when it is whole
 }
 
-// readPolicies reads every MoverPolicy, by name. One that cannot be read is an error: it may be the one that keeps a pod where it is.
-func (c *Cluster) readPolicies() ([]policy, error) {
+// readPolicies reads every MoverPolicy, by name. One that is broken is among them, and about all pods that what can be read of it fits: it may be the one
+// that keeps a pod where it is, and must not keep the others.
+func (c *Cluster) readPolicies() []policy {
 	if c.policies == nil {
-		return nil, nil
+		return nil
 	}
 	var out []policy
 	for _, o := range c.policies.List() {
@@ -38,42 +41,77 @@ func (c *Cluster) readPolicies() ([]policy, error) {
 		if !ok {
 			continue
 		}
-		p, err := policyOf(u)
-		if err != nil {
-			return nil, fmt.Errorf("moverpolicy %s: %w", u.GetName(), err)
-		}
-		out = append(out, p)
+		out = append(out, policyOf(u))
 	}
 	slices.SortFunc(out, func(a, b policy) int { return cmp.Compare(a.name, b.name) })
-	return out, nil
+	return out
 }
 
-func policyOf(u *unstructured.Unstructured) (policy, error) {
+func policyOf(u *unstructured.Unstructured) policy {
 	var m v1alpha1.MoverPolicy
+	var broken []string
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(u.Object, &m, true); err != nil {
-		return policy{}, fmt.Errorf("unreadable: %w: written for another version of drover?", err)
+		broken = append(broken, fmt.Sprintf("unreadable: %v: written for another version of drover?", err))
+		m = v1alpha1.MoverPolicy{}
+		_ = runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &m) // as far as it goes; that it is broken is known
 	}
-	p := policy{name: m.Name, namespaces: m.Spec.Namespaces, pods: labels.Everything(), guard: m.Spec.Guard}
-	var err error
+	p := policy{name: u.GetName(), namespaces: m.Spec.Namespaces, pods: labels.Everything(), guard: m.Spec.Guard}
 	if s := m.Spec.NamespaceSelector; s != nil {
-		if p.spaces, err = metav1.LabelSelectorAsSelector(s); err != nil {
-			return p, fmt.Errorf("spec.namespaceSelector: %w", err)
-		}
 		p.rank[0] = 1
+		p.spaces = selectorOf("spec.namespaceSelector", s, &broken)
 	}
 	if s := m.Spec.PodSelector; s != nil {
-		if p.pods, err = metav1.LabelSelectorAsSelector(s); err != nil {
-			return p, fmt.Errorf("spec.podSelector: %w", err)
-		}
 		p.rank[1] = len(s.MatchLabels) + len(s.MatchExpressions)
+		p.pods = selectorOf("spec.podSelector", s, &broken)
 	}
 	if len(p.namespaces) > 0 {
 		p.rank[0] = 2
 	}
-	if m.Spec.Mover != "" {
-		p.says = &declaration{policy: m.Name, says: saysOf(&m.Spec), storeLabel: m.Spec.StoreLabel}
+	said := &declaration{policy: p.name, says: saysOf(&m.Spec), storeLabel: m.Spec.StoreLabel}
+	switch {
+	case len(broken) > 0 && (m.Spec.Mover != "" || m.Spec.Guard == nil):
+		trouble := fmt.Sprintf("MoverPolicy %s is broken: %s; mend it: until then nothing moves that it may be about", p.name, strings.Join(broken, "; "))
+		p.meant, p.says = said, &declaration{policy: p.name, broken: true, trouble: []string{trouble}}
+	case m.Spec.Mover != "":
+		p.says = said
 	}
-	return p, nil
+	return p
+}
+
+// selectorOf reads a selector. Of one that cannot be read it tells why, and leaves the bad requirements out: it then selects more than was meant.
+func selectorOf(field string, s *metav1.LabelSelector, broken *[]string) labels.Selector {
+	out, err := metav1.LabelSelectorAsSelector(s)
+	if err == nil {
+		return out
+	}
+	*broken = append(*broken, fmt.Sprintf("%s: %v", field, err))
+	out = labels.Everything()
+	parts := []metav1.LabelSelector{}
+	for key, value := range s.MatchLabels {
+		parts = append(parts, metav1.LabelSelector{MatchLabels: map[string]string{key: value}})
+	}
+	for _, e := range s.MatchExpressions {
+		parts = append(parts, metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{e}})
+	}
+	for _, part := range parts {
+		if good, err := metav1.LabelSelectorAsSelector(&part); err == nil {
+			requirements, _ := good.Requirements()
+			out = out.Add(requirements...)
+		}
+	}
+	return out
+}
+
+// mayMean tells whether the policy is about such pods at all. Of a broken one for Redis that are those with a port of one, so that it stops nothing else;
+// for any other mover all pods, if something that can be read narrows them down.
+func (p *policy) mayMean(s *subject) bool {
+	if p.meant == nil {
+		return true
+	}
+	watcher, data := ports(p.meant, s)
+	mover := fleet.Mover(p.meant.says[moverKey])
+	narrow := p.rank[0] > 0 || !p.pods.Empty()
+	return watcher || data || narrow && (mover == fleet.ScriptMover || mover == fleet.LeaderMover)
 }
 
 // saysOf is what a policy says, in the words of annotations.
@@ -162,7 +200,10 @@ func (c *Cluster) labelsOf(namespace string) map[string]string {
 	return nil
 }
 
-func moves(p *policy) bool { return p.says != nil }
+// moves are the policies that say how such a pod is moved.
+func moves(s *subject) func(*policy) bool {
+	return func(p *policy) bool { return p.says != nil && p.mayMean(s) }
+}
 
 func guards(p *policy) bool { return p.guard != nil }
 
@@ -180,11 +221,7 @@ func (c *Cluster) GuardOf(pod fleet.PodRef) (Guard, bool, error) {
 	if err != nil {
 		return Guard{}, false, fmt.Errorf("guard of pod %s: %w", pod, err)
 	}
-	all, err := c.readPolicies()
-	if err != nil {
-		return Guard{}, false, err
-	}
-	best, _ := c.mostSpecific(all, guards, raw.Namespace, raw.Labels)
+	best, _ := c.mostSpecific(c.readPolicies(), guards, raw.Namespace, raw.Labels)
 	if best == nil {
 		return Guard{}, false, nil
 	}

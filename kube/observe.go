@@ -50,10 +50,7 @@ func (c *Cluster) Observe(ctx context.Context, s *fleet.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	policies, err := c.observePolicies(links)
-	if err != nil {
-		return err
-	}
+	policies := c.observePolicies(links)
 	if err := c.observePods(s, selectors, policies, links); err != nil {
 		return err
 	}
@@ -232,16 +229,11 @@ func sayTheSame(a, b map[string]string) bool {
 }
 
 // observePolicies returns the policies, read anew only when one has changed.
-func (c *Cluster) observePolicies(links uint64) ([]policy, error) {
-	if c.seen.polished == links+1 {
-		return c.seen.policies, nil
+func (c *Cluster) observePolicies(links uint64) []policy {
+	if c.seen.polished != links+1 {
+		c.seen.policies, c.seen.polished = c.readPolicies(), links+1
 	}
-	all, err := c.readPolicies()
-	if err != nil {
-		return nil, err
-	}
-	c.seen.policies, c.seen.polished = all, links+1
-	return all, nil
+	return c.seen.policies
 }
 
 func nodeOf(n *corev1.Node) fleet.Node {

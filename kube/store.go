@@ -87,7 +87,7 @@ func (c *Cluster) claimOf(s *subject, w *workload, policies []policy) *claim {
 	case above != nil:
 		return claimBy(above, s)
 	}
-	best, tied := c.mostSpecific(policies, moves, s.namespace, s.labels)
+	best, tied := c.mostSpecific(policies, moves(s), s.namespace, s.labels)
 	if best == nil {
 		return nil
 	}

@@ -58,14 +58,21 @@ func (d *deed) member(ctx context.Context, ref fleet.PodRef) (*heard, error) {
 	if ref.UID != "" && m.Pod.UID != ref.UID {
 		return nil, refuse("pod %s is another one by now (UID %s, expected %s)", ref, m.Pod.UID, ref.UID)
 	}
-	r := d.h.hear(ctx, d.st, *m, d.data)
+	r := d.hear(ctx, *m)
 	if r.Trouble != "" {
 		return nil, refuse("%s", r.Trouble)
 	}
 	if r.Loading {
 		return nil, refuse("Redis in pod %s is still loading its data", ref)
 	}
-	return &r, nil
+	return r, nil
+}
+
+// hear asks the process that was observed, and no other.
+func (d *deed) hear(ctx context.Context, m fleet.Member) *heard {
+	r := d.h.hear(ctx, d.st, m, d.data)
+	r.isStill(m)
+	return &r
 }
 
 // pair reads Pod's and Peer's member.
@@ -80,10 +87,7 @@ func (d *deed) pair(ctx context.Context) (pod, peer *heard, err error) {
 // members reads all members; each has to answer, except those that may be silent.
 func (d *deed) members(ctx context.Context, silent func(*heard) bool) ([]*heard, error) {
 	all := make([]*heard, len(d.st.Members))
-	d.h.each(len(all), func(i int) {
-		r := d.h.hear(ctx, d.st, d.st.Members[i], d.data)
-		all[i] = &r
-	})
+	d.h.each(len(all), func(i int) { all[i] = d.hear(ctx, d.st.Members[i]) })
 	for _, m := range all {
 		if m.Trouble != "" && !silent(m) {
 			return nil, refuse("every member of store %s has to answer: %s", d.st.Name, m.Trouble)

@@ -16,6 +16,7 @@ func (d *deed) watchers(ctx context.Context, silent bool) (watch, error) {
 	all := make(watch, len(d.st.Sentinels))
 	d.h.each(len(all), func(i int) {
 		w := d.h.watch(ctx, d.st, d.st.Sentinels[i], d.sentinel)
+		w.isStill(d.st.Sentinels[i])
 		all[i] = &w
 	})
 	if silent {
@@ -74,6 +75,9 @@ func (d *deed) majority(ctx context.Context, m *heard) (string, error) {
 	}
 	ws.introduce(m)
 	all := max(len(d.st.Sentinels), d.st.Spec.Watchers)
+	for _, w := range ws {
+		all = max(all, 1+len(w.Peers)) // some may be of no pod that is known
+	}
 	n, address := ws.naming(m)
 	if 2*n <= all {
 		return "", refuse("%d of %d Sentinels of store %s take pod %s (%s) for the master, needs %d", n, all, d.st.Name, m.Pod, m.address(), all/2+1)
@@ -81,9 +85,9 @@ func (d *deed) majority(ctx context.Context, m *heard) (string, error) {
 	return address, nil
 }
 
-// follows tells whether a replicates b.
+// follows tells whether a replicates b, which is a master: two may replicate each other for a while.
 func follows(a, b *heard) bool {
-	return a.Role == fleet.RoleReplica && (b.is(a.Master) || a.Link && b.feeds(a))
+	return b.Role == fleet.RoleMaster && a.Role == fleet.RoleReplica && (b.is(a.Master) || a.Link && b.feeds(a))
 }
 
 // demote makes the old master, which has not noticed yet, a replica of the new one.
@@ -106,14 +110,10 @@ func (d *deed) demote(ctx context.Context) error {
 		return err
 	}
 	p := &pause{d: d, to: old.line}
-	defer p.end(ctx)
-	if err := p.renew(ctx); err != nil {
+	if err := p.during(ctx, d.mayDemote); err != nil {
 		return err
 	}
-	if err := d.mayDemote(ctx); err != nil {
-		return err
-	}
-	return d.retire(ctx, old, named)
+	return p.retire(ctx, named)
 }
 
 // mayDemote is asked while writes are paused: has the old master acknowledged what the new one has not?
@@ -130,15 +130,6 @@ func (d *deed) mayDemote(ctx context.Context) error {
 		"save the data of %s, then decide which to keep", old.Pod, heir.Pod, d.st.Name, old.Offset, heir.Offset, old.Pod, old.good, old.Fence.Replicas, old.Pod)
 }
 
-// retire makes a paused master a replica, and sends its clients away so that they look for the new one.
-func (d *deed) retire(ctx context.Context, old *heard, master string) error {
-	host, port := hostPort(master)
-	if err := d.command(ctx, old.line, "REPLICAOF", host, port); err != nil {
-		return err
-	}
-	return d.command(ctx, old.line, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-}
-
 // attach makes a master that nobody named, such as a rebuilt pod, a replica.
 func (d *deed) attach(ctx context.Context) error {
 	pod, master, err := d.pair(ctx)
@@ -148,7 +139,7 @@ func (d *deed) attach(ctx context.Context) error {
 	if follows(pod, master) {
 		return nil
 	}
-	if err := mayAttach(pod, master); err != nil {
+	if err := d.mayAttach(ctx, pod, master); err != nil {
 		return err
 	}
 	name := master.address()
@@ -162,12 +153,28 @@ func (d *deed) attach(ctx context.Context) error {
 			return err
 		}
 	}
-	host, port := hostPort(name)
-	return d.command(ctx, pod.line, "REPLICAOF", host, port)
+	p := &pause{d: d, to: pod.line}
+	if err := p.during(ctx, d.mayStillAttach); err != nil {
+		return err
+	}
+	if err := p.replicate(ctx, name); err != nil {
+		return err
+	}
+	p.end(ctx)
+	return nil
+}
+
+// mayStillAttach is asked while writes are paused: a Service that is pinned to the pod sends clients there all the time.
+func (d *deed) mayStillAttach(ctx context.Context) error {
+	pod, master, err := d.pair(ctx)
+	if err != nil {
+		return err
+	}
+	return d.mayAttach(ctx, pod, master)
 }
 
 // mayAttach refuses where data would be lost that only pod has.
-func mayAttach(pod, master *heard) error {
+func (d *deed) mayAttach(ctx context.Context, pod, master *heard) error {
 	switch {
 	case pod.Role != fleet.RoleMaster:
 		return refuse("pod %s replicates %s, and is no master that would have to be attached", pod.Pod, pod.Master)
@@ -175,8 +182,15 @@ func mayAttach(pod, master *heard) error {
 		return refuse("pod %s is no master: it replicates %s", master.Pod, master.Master)
 	case len(pod.Replicas) > 0:
 		return refuse("pod %s has %d replicas, and may be the master of somebody", pod.Pod, len(pod.Replicas))
-	case pod.Keys > 0 && !pod.untouched:
-		return refuse("pod %s has %d keys, and was written to since it started: save its data, then decide what to keep", pod.Pod, pod.Keys)
+	case pod.Keys == 0:
+		return nil
+	}
+	by, err := pod.touched(ctx)
+	if err != nil {
+		return d.outcome(pod.line, err)
+	}
+	if by != "" {
+		return refuse("pod %s has %d keys, and was written to since it started, for all that is known (%s): save its data, then decide what to keep", pod.Pod, pod.Keys, by)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -65,15 +66,15 @@ func maySwitch(old, heir *heard) error {
 		return refuse("pod %s still receives a full copy", heir.Pod)
 	case old.Offset-heir.Offset > closeBy:
 		return refuse("pod %s is %d bytes behind its master, at most %d are caught up in time", heir.Pod, old.Offset-heir.Offset, closeBy)
-	case old.Fence.Replicas < 1 || old.Fence.Lag < 1 || old.Fence.Replicas < old.good:
-		return refuse("pod %s is not fenced: its %s is %d within %d s, needs %d, the number of its replicas", old.Pod, setFence, old.Fence.Replicas, old.Fence.Lag, max(1, old.good))
+	case old.Fence.Lag < 1 || old.Fence.Replicas < max(1, len(old.Replicas)): // one that lags counts later
+		return refuse("pod %s is not fenced: its %s is %d within %d s, needs %d, the number of its replicas", old.Pod, setFence, old.Fence.Replicas, old.Fence.Lag, max(1, len(old.Replicas)))
 	}
 	return nil
 }
 
 // best is the Sentinel to order: one that would choose the heir. Which replica it takes its own list decides, by priority first.
 func (ws watch) best(heir *heard) (*watcher, error) {
-	var by *watcher
+	listed := false
 	for _, w := range ws {
 		i := slices.IndexFunc(w.Replicas, func(r fleet.Listed) bool { return heir.is(r.Address) })
 		if i < 0 || w.Replicas[i].Down || w.Replicas[i].Prio == 0 {
@@ -85,12 +86,12 @@ func (ws watch) best(heir *heard) (*watcher, error) {
 		if first {
 			return w, nil
 		}
-		by = w
+		listed = true
 	}
-	if by == nil {
+	if !listed {
 		return nil, refuse("no Sentinel lists pod %s (%s) as a replica that is up and may become master (priority above 0)", heir.Pod, heir.address())
 	}
-	return by, nil
+	return nil, refuse("no Sentinel would choose pod %s (%s): another replica's priority is as low in each one's list; they read it every 10 s", heir.Pod, heir.address())
 }
 
 // handover is a switch on its way.
@@ -115,8 +116,42 @@ func (s *handover) run(ctx context.Context) error {
 	if err != nil {
 		return err // the pause lapses by itself, and the fence stays
 	}
-	defer s.pause.end(ctx)
-	return s.d.retire(ctx, s.old, named)
+	if err := s.mayRetire(ctx, named); err != nil {
+		return err // the same
+	}
+	return s.pause.retire(ctx, named)
+}
+
+// mayRetire refuses where the Sentinels chose another than the heir, which lacks something that the old master has.
+func (s *handover) mayRetire(ctx context.Context, named string) error {
+	if s.heir.is(named) {
+		return nil
+	}
+	if err := s.pause.unbroken(ctx); err != nil {
+		return s.half("%s", err)
+	}
+	all, err := s.d.members(ctx, func(*heard) bool { return true })
+	if err != nil {
+		return err
+	}
+	s.ws.introduce(all...)
+	i := slices.IndexFunc(all, func(m *heard) bool { return m.is(named) })
+	old := pick(all, s.old.Pod)
+	switch {
+	case i < 0 || old == nil:
+		return s.half("the Sentinels of store %s chose %s, and whether that has all data cannot be read", s.d.st.Name, named)
+	case old.Ahead(&all[i].Member):
+		return s.half("the Sentinels of store %s chose pod %s, which lacks what pod %s has (offset %d and %d)", s.d.st.Name, all[i].Pod, old.Pod, all[i].Offset, old.Offset)
+	}
+	if err := s.pause.unbroken(ctx); err != nil {
+		return s.half("%s", err)
+	}
+	return nil
+}
+
+// half is a refusal when there is no way back any more: the fence stays, and the pause lapses by itself.
+func (s *handover) half(format string, args ...any) error {
+	return refuse("half switched: %s; pod %s stays fenced until it is demoted", fmt.Sprintf(format, args...), s.old.Pod)
 }
 
 // hold stops writes, until the heir has all that were acknowledged.
@@ -165,14 +200,27 @@ func (s *handover) replication(ctx context.Context, m *heard) (info, error) {
 	return parseInfo(text), nil
 }
 
-// order has one Sentinel fail over. An error is returned only when it has said no: an answer that is lost says nothing.
+// order has one Sentinel fail over. An error is returned only when none has begun: an answer that is lost says nothing. It may not take as long as the pause
+// lasts, which nobody renews meanwhile.
 func (s *handover) order(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, pauseAgain)
+	defer cancel()
 	_, err := s.by.line.do(ctx, "SENTINEL", "FAILOVER", s.by.name)
-	if text, answered := said(err); answered {
+	if unsent(err) {
+		return fmt.Errorf("%s: Sentinel in pod %s: %w", s.d.a, s.by.Pod, err)
+	}
+	if text, answered := said(err); answered && !strings.HasPrefix(text, "INPROG") { // then one is on its way already
 		p := party{"Sentinel", Endpoint{Pod: s.by.Pod, Host: s.by.Host, Port: s.by.Port}, s.d.sentinel}
 		return &fleet.Refused{Reason: fmt.Sprintf("%s %s", p, p.reply(err, text)), Denied: strings.HasPrefix(text, "NOPERM")}
 	}
 	return nil
+}
+
+// unsent tells whether a command certainly did not leave, as there was no connection.
+func unsent(err error) bool {
+	var dial *dialError
+	var secure *tlsError
+	return errors.As(err, &dial) || errors.As(err, &secure)
 }
 
 // agreement waits until all Sentinels name one other than the old master, as a rule the heir.
@@ -186,7 +234,7 @@ func (s *handover) agreement(ctx context.Context) (string, error) {
 			return m, nil
 		}
 		if err := s.d.h.sleep(ctx, agreePoll); err != nil || !s.d.h.now().Before(until) {
-			return "", refuse("half switched: the Sentinels of store %s name %s and not all pod %s; pod %s stays fenced until it is demoted", s.d.st.Name, strings.Join(all, ", "), s.heir.Pod, s.old.Pod)
+			return "", s.half("the Sentinels of store %s name %s and not all pod %s", s.d.st.Name, strings.Join(all, ", "), s.heir.Pod)
 		}
 	}
 }
@@ -260,6 +308,36 @@ func (p *pause) unbroken(ctx context.Context) error {
 		return refuse("the pause of writes lapsed, as %s passed before it was renewed", took.Round(time.Millisecond))
 	}
 	return nil
+}
+
+// during asks something while writes are held, and leaves them held only if nothing was in the way.
+func (p *pause) during(ctx context.Context, ask func(context.Context) error) error {
+	err := p.renew(ctx)
+	if err == nil {
+		err = ask(ctx)
+	}
+	if err == nil {
+		err = p.unbroken(ctx)
+	}
+	if err != nil {
+		p.end(ctx)
+	}
+	return err
+}
+
+// replicate makes the paused master a replica. Where that fails the pause is left to lapse, as it may become one yet, and would drop what it takes.
+func (p *pause) replicate(ctx context.Context, master string) error {
+	host, port := hostPort(master)
+	return p.d.command(ctx, p.to, "REPLICAOF", host, port)
+}
+
+// retire makes it a replica, and sends its clients away so that they look for the new master.
+func (p *pause) retire(ctx context.Context, master string) error {
+	if err := p.replicate(ctx, master); err != nil {
+		return err
+	}
+	defer p.end(ctx)
+	return p.d.command(ctx, p.to, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 }
 
 // end lets writes through again, even when the time for the action is over. If that fails the pause lapses.

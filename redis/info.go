@@ -129,11 +129,6 @@ func (m info) saveError() string {
 	return ""
 }
 
-// untouched tells whether nothing was written since it started. A Redis that does not count saves cannot tell.
-func (m info) untouched() bool {
-	return m["rdb_changes_since_last_save"] == "0" && m["rdb_saves"] == "0"
-}
-
 // boundTo is the address by which a process knows the connection that asks, out of CLIENT INFO. Through a port-forward that is the loopback device,
 // which means another machine to everybody else.
 func boundTo(client, host string) (ip, port string, ok bool) {

@@ -114,12 +114,13 @@ func (l *line) open(ctx context.Context) (Conn, error) {
 		return nil, err
 	}
 	l.mu.Lock()
-	if l.conn == nil {
+	late := l.conn != nil
+	if !late {
 		l.conn = made
 	}
 	conn = l.conn
 	l.mu.Unlock()
-	if conn != made {
+	if late {
 		_ = made.Close()
 	}
 	return conn, nil

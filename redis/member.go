@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,7 +16,6 @@ type heard struct {
 	line       *line  // to it; nil when it did not answer
 	host, port string // by which other members are to be told of it
 	bus        string // port of the cluster's own talk
-	untouched  bool   // nothing was written since it started
 	good       int    // replicas that count for its fence
 	announces  string
 	noFailover bool
@@ -43,6 +43,19 @@ func (h *Hand) hear(ctx context.Context, st *fleet.Store, m fleet.Member, l logi
 		r.Trouble = h.trouble(ctx, party{"Redis", ep, l}, err)
 	}
 	return r
+}
+
+// isStill leaves a trouble where another process answers than the one that was looked at: what was decided was decided about that one.
+func (r *heard) isStill(m fleet.Member) {
+	if m.RunID == "" || r.RunID == m.RunID || r.Trouble != "" || r.Loading && r.RunID == "" {
+		return
+	}
+	*r = heard{Member: bareMember(m)}
+	r.Trouble = restarted("Redis", m.Pod)
+}
+
+func restarted(what string, pod fleet.PodRef) string {
+	return fmt.Sprintf("%s in pod %s was started again, or is another one, since it was looked at", what, pod)
 }
 
 // bareMember is a member as the cluster's hand knows it.
@@ -84,7 +97,6 @@ func (r *heard) take(in info) {
 	r.Loading = in.on("loading") || in.on("async_loading")
 	r.Saving = in.on("rdb_bgsave_in_progress") || in.on("aof_rewrite_in_progress")
 	r.SaveErr, r.Offset, r.Keys, r.Replicas = in.saveError(), in.offset(), in.keys(), in.replicas()
-	r.untouched = in.untouched()
 	r.History = in["master_replid"]
 	if before := in["master_replid2"]; strings.Trim(before, "0") != "" { // zeros mean none
 		r.History2, r.Offset2 = before, in.number("second_repl_offset")

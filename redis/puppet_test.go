@@ -139,7 +139,7 @@ func TestSwitchOnStage(t *testing.T) {
 		}, "", []string{pauses, pauses, orders, "a REPLICAOF b 6379", kills, ends}},
 		{"Sentinels chose another", func(s *stage) {
 			s.says[orders] = func() (any, error) { s.all("c"); return "OK", nil }
-		}, "", []string{pauses, pauses, orders, "a REPLICAOF c 6379", kills, ends}},
+		}, "", []string{pauses, pauses, orders, pauses, pauses, "a REPLICAOF c 6379", kills, ends}},
 		{"the Sentinel refuses", func(s *stage) {
 			s.says[orders] = func() (any, error) { return nil, Reply("NOGOODSLAVE No suitable replica to promote") }
 		}, "NOGOODSLAVE", []string{pauses, pauses, orders, ends}},

@@ -76,7 +76,7 @@ func (h *Hand) trouble(ctx context.Context, p party, err error) string {
 	return fmt.Sprintf("%s %s", p, h.silence(ctx, p, err))
 }
 
-// reply explains an error reply.
+// reply explains an error reply, which may quote what it was told.
 func (p party) reply(err error, text string) string {
 	command := "a command"
 	var of *commandError
@@ -96,7 +96,15 @@ func (p party) reply(err error, text string) string {
 	case strings.HasPrefix(text, "ERR unknown command"), strings.HasPrefix(text, "ERR unknown subcommand"), strings.HasPrefix(text, "ERR Unknown subcommand"):
 		return fmt.Sprintf("does not know %s: it is older than 6.2, or rename-command hides it; drover needs it", command)
 	}
-	return fmt.Sprintf("answered to %s: %s", command, cut(text))
+	return fmt.Sprintf("answered to %s: %s", command, cut(without(text, p.login.password)))
+}
+
+// without is a text without a password.
+func without(text, password string) string {
+	if password == "" {
+		return text
+	}
+	return strings.ReplaceAll(text, password, "…")
 }
 
 // silence explains why there was no answer at all.

@@ -41,6 +41,15 @@ func (h *Hand) watch(ctx context.Context, st *fleet.Store, s fleet.Sentinel, l l
 	return w
 }
 
+// isStill leaves a trouble where another Sentinel answers than the one that was looked at.
+func (w *watcher) isStill(s fleet.Sentinel) {
+	if s.ID == "" || w.ID == s.ID || w.Trouble != "" {
+		return
+	}
+	*w = watcher{Sentinel: bareSentinel(s)}
+	w.Trouble = restarted("Sentinel", s.Pod)
+}
+
 // bareSentinel is a Sentinel as the cluster's hand knows it.
 func bareSentinel(s fleet.Sentinel) fleet.Sentinel {
 	return fleet.Sentinel{Pod: s.Pod, Node: s.Node, Host: s.Host, Port: s.Port, Known: slices.Clone(s.Known), Ready: s.Ready, Leaving: s.Leaving}
@@ -133,7 +142,7 @@ func (w *watcher) readLists(ctx context.Context) error {
 	w.Replicas, w.Peers = listed(replicas), listed(others)
 	_, err = w.line.do(ctx, "SENTINEL", "CKQUORUM", w.name)
 	if text, answered := said(err); answered && !says(err, "NOPERM") {
-		w.NoQuorum, err = cut(text), nil
+		w.NoQuorum, err = cut(without(text, w.line.ep.Password)), nil
 	}
 	return err
 }

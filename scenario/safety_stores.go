@@ -37,12 +37,6 @@ func lostWrites(w *watch, _ *view, _ outcome) string {
 	return ""
 }
 
-// serves tells whether a pod's process has a role, or all the data of the one that has.
-func (x *stores) serves(name string, pod fleet.PodRef) bool {
-	masters := x.world.Masters(name)
-	return slices.ContainsFunc(x.looks(name), func(l store.Look) bool { return l.Addr == x.at[pod.UID] && (l.Linked || slices.Contains(masters, l.Addr)) })
-}
-
 // manned tells whether every role of a store is taken.
 func (x *stores) manned(name string) bool {
 	masters := x.world.Masters(name)
@@ -127,7 +121,7 @@ func secondAway(d *deed) string {
 	for _, m := range st.Members {
 		switch {
 		case m.Temp || m.Pod.UID == d.a.Pod.UID:
-		case m.Leaving || !d.stage.stores.serves(st.Name, m.Pod) && d.stage.stores.layout[st.Name] != nil:
+		case m.Leaving || d.stage.stores.at[m.Pod.UID] == "" && d.stage.stores.layout[st.Name] != nil:
 			return fmt.Sprintf("%s, and pod %s of store %s is away", d.a, m.Pod.Name, st.Name)
 		default:
 			ready++

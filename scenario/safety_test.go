@@ -200,6 +200,8 @@ func TestEverySentenceCanBeBroken(t *testing.T) {
 			misdeed, c := misdeeds[s.Name], (*culprit)(nil)
 			if s.of == notices {
 				misdeed, c = patrolMisdeeds[s.Name], patrolling(t)
+			} else if s.of == holdings {
+				misdeed, c = storeMisdeeds[s.Name], keepingStores(t)
 			} else {
 				c = rotating(t)
 			}

@@ -100,7 +100,7 @@ func commands() map[string]command {
 		"group":          {"group NAME nodes=6 zones=a,b,c type=m5.large min=1 max=12 targets=NAME", setup((*Stage).group)},
 		"nodegroup":      {"nodegroup NAME nodes=2 min=1: an EKS managed node group", setup((*Stage).nodegroup)},
 		"deployment":     {"deployment NAME replicas=6 budget=5 cpu=300m prestop=3s", setup((*Stage).deployment)},
-		"statefulset":    {"statefulset NAME replicas=3 budget=2 disk", setup((*Stage).statefulset)},
+		"statefulset":    {"statefulset NAME replicas=3 budget=2 disk mover=script hooks=pre-move,ready,post-move", setup((*Stage).statefulset)},
 		"daemonset":      {"daemonset NAME", setup((*Stage).daemonset)},
 		"job":            {"job NAME runs=10m", setup((*Stage).job)},
 		"rollout":        {"rollout NAME replicas=3: a workload of an operator's own kind", setup((*Stage).rollout)},
@@ -300,11 +300,15 @@ func (s *Stage) deploy(spec cluster.Spec, w *words) error {
 	return s.w.Deploy(spec, budgets...)
 }
 
-func (s *Stage) deployment(w *words) error  { return s.deploy(s.spec("Deployment", w), w) }
-func (s *Stage) statefulset(w *words) error { return s.deploy(s.spec("StatefulSet", w), w) }
-func (s *Stage) daemonset(w *words) error   { return s.deploy(s.spec("DaemonSet", w), w) }
-func (s *Stage) rollout(w *words) error     { return s.deploy(s.spec("Rollout.argoproj.io", w), w) }
-func (s *Stage) bare(w *words) error        { return s.deploy(s.spec("Pod", w), w) }
+func (s *Stage) deployment(w *words) error { return s.deploy(s.spec("Deployment", w), w) }
+func (s *Stage) statefulset(w *words) error {
+	spec := s.spec("StatefulSet", w)
+	spec.Part = scripted(spec.Owner, w)
+	return s.deploy(spec, w)
+}
+func (s *Stage) daemonset(w *words) error { return s.deploy(s.spec("DaemonSet", w), w) }
+func (s *Stage) rollout(w *words) error   { return s.deploy(s.spec("Rollout.argoproj.io", w), w) }
+func (s *Stage) bare(w *words) error      { return s.deploy(s.spec("Pod", w), w) }
 
 func (s *Stage) job(w *words) error {
 	spec := s.spec("Job", w)

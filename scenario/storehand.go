@@ -55,9 +55,6 @@ func (h *storeHand) Observe(ctx context.Context, st *fleet.Store) {
 	defer h.one.Unlock()
 	h.bound = h.w.Now().Add(askWithin)
 	h.hand.Observe(ctx, st)
-	if debugStore != nil {
-		debugStore(h, st)
-	}
 }
 
 func (h *storeHand) Act(ctx context.Context, st fleet.Store, a fleet.Action) error {
@@ -210,5 +207,3 @@ func (s *Stage) sleep(_ context.Context, d time.Duration) error {
 	s.watch.forget()
 	return nil
 }
-
-var debugStore func(*storeHand, *fleet.Store)

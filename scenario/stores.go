@@ -1,7 +1,6 @@
 package scenario
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -127,7 +126,7 @@ func (l *layout) short() string { return l.name[strings.Index(l.name, "/")+1:] }
 // config is what a pod's manifest says of its process, wherever it runs.
 func (l *layout) config(p fleet.Pod, part cluster.Part, volume string) store.Config {
 	c := store.Config{
-		Addr: net.JoinHostPort(p.IP, strconv.Itoa(part.Port)), Store: l.name, Volume: volume, AOF: l.aof, Keys: 0, Password: l.password, Settings: maps.Clone(l.settings),
+		Addr: net.JoinHostPort(p.IP, strconv.Itoa(part.Port)), Store: l.name, Volume: volume, AOF: l.aof, Password: l.password, Settings: maps.Clone(l.settings),
 	}
 	if l.wrong {
 		c.MasterAuth = "another's"
@@ -337,6 +336,19 @@ func (s *Stage) declared(w *words) fleet.StoreSpec {
 	return out
 }
 
+// scripted is what annotations say of a workload that is moved by hooks of its owner; nil where there are none.
+func scripted(o fleet.Owner, w *words) *cluster.Part {
+	mover := w.text("mover", "")
+	if mover == "" {
+		return nil
+	}
+	hooks := map[string]string{}
+	for _, h := range w.list("hooks") {
+		hooks[h] = "exec: /hooks/" + h
+	}
+	return &cluster.Part{Store: o.Namespace + "/" + o.Name, Mover: fleet.Mover(mover), Declared: fleet.StoreSpec{Hooks: hooks, HookTimeout: 30 * time.Second}}
+}
+
 // partSet makes a StatefulSet of a store, no two pods of the same part on one node.
 func (s *Stage) partSet(base cluster.Spec, part cluster.Part, name string, replicas int, kind string) error {
 	base.Owner.Name, base.Replicas, base.Parallel, base.Part = name, replicas, true, &part
@@ -416,13 +428,13 @@ func (s *Stage) tellStores([]string) (string, error) {
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(s.stores.layout)) {
 		r := s.stores.world.Report(name)
-		gap := "at once"
-		if r.Gap > time.Second {
-			gap = fmt.Sprintf("within %d s", int(math.Ceil(r.Gap.Seconds())))
-		}
-		line := fmt.Sprintf("%s: %d acknowledged writes lost, written again %s", s.stores.layout[name].short(), r.Lost, gap)
+		line := fmt.Sprintf("%s: %d acknowledged writes lost, longest pause under %d s", s.stores.layout[name].short(), r.Lost, int(math.Ceil(r.Gap.Seconds())))
 		for _, shard := range slices.Sorted(maps.Keys(r.Failovers)) {
-			line += fmt.Sprintf(", %d failovers%s", r.Failovers[shard], cmp.Or(map[bool]string{true: " of shard " + shard}[shard != ""], ""))
+			of := ""
+			if shard != "" {
+				of = " of shard " + shard
+			}
+			line += fmt.Sprintf(", role%s handed over %d times", of, r.Failovers[shard])
 		}
 		out = append(out, line)
 	}

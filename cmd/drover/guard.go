@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,6 +58,7 @@ func (r *guarding) check() error {
 // guardWorld is the cluster as the guard needs it.
 type guardWorld interface {
 	Observe(ctx context.Context, s *fleet.Snapshot) error
+	Look(ctx context.Context, namespace, name string) (*kube.Look, error)
 	Ask(ctx context.Context, pod fleet.PodRef, by string, at time.Time) error
 	Unask(ctx context.Context, pod fleet.PodRef) error
 }
@@ -92,6 +94,9 @@ const (
 	ledFor    = 3 * time.Second
 	viewFor   = 30 * time.Second
 )
+
+// lookFor is how long a look past the informers may take: the rest of the review has to fit in, too.
+const lookFor = 2 * time.Second
 
 // guardian makes the guard of this process, and starts it; nil when there is to be none.
 func (a *app) guardian(ctx context.Context, r *guarding, cluster *kube.Cluster, count func(verdict string), failed func(error)) (*guardian, error) {
@@ -238,20 +243,47 @@ func (g *guardian) seeing(see func(engine.View)) func(engine.View) {
 	}
 }
 
-// pod is what is known of a pod.
-func (g *guardian) pod(ctx context.Context, namespace, name string) (*admit.Pod, error) {
+// pod is what is known of the pod that an eviction names.
+func (g *guardian) pod(ctx context.Context, e admit.Eviction) (*admit.Pod, error) {
 	s, err := g.glance(ctx)
 	if err != nil {
 		return nil, err
 	}
-	p, ref := guardedPod(&s, namespace, name, g.holds(s.Now))
+	p := guardedPod(&s, e.Namespace, e.Name, g.holds(s.Now))
+	if admit.Doubtful(e, p, s.Now) {
+		if p, err = g.look(ctx, &s, e, p); err != nil {
+			return nil, err
+		}
+	}
 	if p == nil || p.Mover == "" {
 		return p, nil
 	}
-	p.Bound = g.bound(ref)
+	p.Bound = g.bound(fleet.PodRef{Namespace: e.Namespace, Name: e.Name, UID: p.UID})
 	if p.Trouble == "" {
 		p.Trouble = g.leaderless(ctx, s.Now)
 	}
+	return p, nil
+}
+
+// look reads the pod past the informers, for which a drain may be too quick. When that fails, what was seen counts, and Decide knows that it is not live.
+func (g *guardian) look(ctx context.Context, s *fleet.Snapshot, e admit.Eviction, seen *admit.Pod) (*admit.Pod, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookFor)
+	defer cancel()
+	live, err := g.world.Look(ctx, e.Namespace, e.Name)
+	switch {
+	case err != nil && seen != nil:
+		return seen, nil
+	case err != nil || live == nil:
+		return nil, err
+	}
+	st := s.StoreOf(live.Pod.Ref.UID)
+	if st == nil && live.Store != "" {
+		if st = s.Store(live.Store); st == nil || !st.Confirmed {
+			st = &fleet.Store{Name: live.Store, Mover: live.Mover, Confirmed: true}
+		}
+	}
+	p := asGuarded(&live.Pod, live.Node, st, g.holds(s.Now))
+	p.Live = true
 	return p, nil
 }
 
@@ -261,7 +293,7 @@ func (g *guardian) ask(ctx context.Context, pod fleet.PodRef, by string, at time
 	if err != nil {
 		return err
 	}
-	if p, _ := guardedPod(&s, pod.Namespace, pod.Name, nil); p != nil && p.Asked != nil {
+	if p := guardedPod(&s, pod.Namespace, pod.Name, nil); p == nil || p.UID != pod.UID || p.Asked != nil {
 		if err := g.world.Unask(ctx, pod); err != nil {
 			return err
 		}
@@ -309,24 +341,31 @@ func (g *guardian) leaderless(ctx context.Context, now time.Time) string {
 }
 
 // guardedPod is what a snapshot says of a pod; nil when it has none of that name.
-func guardedPod(s *fleet.Snapshot, namespace, name string, holds []fleet.Hold) (*admit.Pod, fleet.PodRef) {
-	for i := range s.Pods {
-		pod := &s.Pods[i]
-		if pod.Ref.Namespace != namespace || pod.Ref.Name != name {
-			continue
-		}
-		p := &admit.Pod{UID: pod.Ref.UID, Over: pod.Finished || pod.Terminating, Asked: pod.Asked, Node: pod.Node, Created: pod.Created}
-		if n := s.Node(pod.Node); n != nil {
-			p.Settled = evac.TakesPods(n)
-		}
-		if c := pod.Courted; c != nil {
-			p.Mover, p.Free, p.Step = c.Operator, c.Go, courting(c)
-		} else if st := s.StoreOf(pod.Ref.UID); st != nil && st.Confirmed {
-			p.Mover, p.Store, p.Trouble, p.Step = moverOf(st), st.Name, st.Trouble, stepOf(st, pod.Ref, holds)
-		}
-		return p, pod.Ref
+func guardedPod(s *fleet.Snapshot, namespace, name string, holds []fleet.Hold) *admit.Pod {
+	i := slices.IndexFunc(s.Pods, func(p fleet.Pod) bool { return p.Ref.Namespace == namespace && p.Ref.Name == name })
+	if i < 0 {
+		return nil
 	}
-	return nil, fleet.PodRef{}
+	pod := &s.Pods[i]
+	return asGuarded(pod, s.Node(pod.Node), s.StoreOf(pod.Ref.UID), holds)
+}
+
+// asGuarded is a pod as the guard goes by it; its node and its store may be nil.
+func asGuarded(pod *fleet.Pod, n *fleet.Node, st *fleet.Store, holds []fleet.Hold) *admit.Pod {
+	p := &admit.Pod{UID: pod.Ref.UID, Over: pod.Finished || pod.Terminating, Asked: pod.Asked, Node: pod.Node, Created: pod.Created, Settled: settled(pod, n)}
+	if c := pod.Courted; c != nil {
+		p.Mover, p.Free, p.Step = c.Operator, c.Go, courting(c)
+	} else if st != nil && st.Confirmed {
+		p.Mover, p.Store, p.Trouble, p.Step = moverOf(st), st.Name, st.Trouble, stepOf(st, pod.Ref, holds)
+	}
+	return p
+}
+
+// settled tells whether nobody drains the pod's node. Whoever drains without cordoning taints: any taint that the pod could not have come past counts.
+func settled(pod *fleet.Pod, n *fleet.Node) bool {
+	return n != nil && evac.TakesPods(n) && !slices.ContainsFunc(n.Taints, func(t fleet.Taint) bool {
+		return (t.Effect == fleet.NoSchedule || t.Effect == fleet.NoExecute) && !pod.Tolerates(t)
+	})
 }
 
 // moverOf names a store's mover. Of one whose declaration cannot be read it is not known, and its pods are held all the same: they may have data.

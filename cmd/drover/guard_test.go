@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -78,18 +80,139 @@ func TestGuardedPod(t *testing.T) {
 		{"kafka-0", holds, admit.Pod{Mover: "Strimzi", Step: "is to annotate the pod"}},
 	} {
 		tc.want.UID = "u-" + tc.name
-		if got, r := guardedPod(s, "shop", tc.name, tc.holds); got == nil || *got != tc.want || r != ref(tc.name) {
+		if got := guardedPod(s, "shop", tc.name, tc.holds); got == nil || *got != tc.want {
 			t.Errorf("%s: %+v, want %+v", tc.name, got, tc.want)
 		}
 	}
 	for _, name := range []string{"orders-2", "orders"} {
-		if got, _ := guardedPod(s, "shop", name, nil); got != nil {
+		if got := guardedPod(s, "shop", name, nil); got != nil {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
-	if got, _ := guardedPod(s, "stage", "orders-0", nil); got != nil {
+	if got := guardedPod(s, "stage", "orders-0", nil); got != nil {
 		t.Errorf("in another namespace: %+v", got)
 	}
+}
+
+// glimpse is a cluster of which informers show less than there is.
+type glimpse struct {
+	seen  fleet.Snapshot
+	live  *kube.Look
+	err   error
+	looks int
+	asked []fleet.PodRef
+	took  []fleet.PodRef // back
+}
+
+func (w *glimpse) Observe(_ context.Context, s *fleet.Snapshot) error {
+	s.Nodes, s.Pods, s.Stores = w.seen.Nodes, w.seen.Pods, w.seen.Stores
+	return nil
+}
+
+func (w *glimpse) Look(context.Context, string, string) (*kube.Look, error) {
+	w.looks++
+	return w.live, w.err
+}
+
+func (w *glimpse) Ask(_ context.Context, pod fleet.PodRef, _ string, _ time.Time) error {
+	w.asked = append(w.asked, pod)
+	return nil
+}
+
+func (w *glimpse) Unask(_ context.Context, pod fleet.PodRef) error {
+	w.took = append(w.took, pod)
+	return nil
+}
+
+// What would let a master go, or send its drain away, is read live: informers and the guard's own glance are a moment old, and so is a drain.
+func TestGuardLooksAgain(t *testing.T) {
+	now := time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC)
+	orders := func(uid string) fleet.Pod {
+		return fleet.Pod{Ref: fleet.PodRef{Namespace: "shop", Name: "orders-0", UID: uid}, Node: "n-2", Created: now.Add(-5 * time.Minute)}
+	}
+	look := func(uid string, n fleet.Node) *kube.Look {
+		return &kube.Look{Pod: orders(uid), Node: &n, Store: "shop/orders", Mover: fleet.SentinelMover}
+	}
+	free := fleet.Node{Name: "n-2", Ready: true}
+	cordoned, tainted := free, free
+	cordoned.Cordoned = true
+	tainted.Taints = []fleet.Taint{{Key: "example.com/draining", Effect: fleet.NoSchedule}}
+	preferred := free
+	preferred.Taints = []fleet.Taint{{Key: "example.com/slow", Effect: fleet.PreferNoSchedule}}
+	going := func(w *glimpse) { w.seen.Pods[0].Terminating = true }
+	unseen := func(w *glimpse) { w.seen.Pods, w.seen.Stores = nil, nil }
+	web := &kube.Look{Pod: orders("u-new"), Node: &free}
+	for _, tc := range []struct {
+		name  string
+		e     admit.Eviction
+		seen  func(*glimpse)
+		live  *kube.Look
+		err   error
+		want  admit.Verdict
+		looks int
+	}{
+		{"its node was cordoned a moment ago", admit.Eviction{}, nil, look("u", cordoned), nil, admit.Held, 1},
+		{"its node was tainted by another's tool", admit.Eviction{}, nil, look("u", tainted), nil, admit.Held, 1},
+		{"its node is gone", admit.Eviction{}, nil, &kube.Look{Pod: orders("u"), Store: "shop/orders"}, nil, admit.Held, 1},
+		{"nobody drains its node", admit.Eviction{}, nil, look("u", free), nil, admit.Moved, 1},
+		{"its node is only a bad choice", admit.Eviction{}, nil, look("u", preferred), nil, admit.Moved, 1},
+		{"nobody can tell", admit.Eviction{}, nil, nil, errors.New("timeout"), admit.Held, 1},
+		{"it was seen to be cordoned", admit.Eviction{}, func(w *glimpse) { w.seen.Nodes[0].Cordoned = true }, nil, nil, admit.Held, 0},
+		{"it was seen to be tainted", admit.Eviction{}, func(w *glimpse) { w.seen.Nodes[0].Taints = tainted.Taints }, nil, nil, admit.Held, 0},
+		{"it has gone", admit.Eviction{}, nil, nil, nil, admit.Passed, 1},
+		{"its successor, by a UID that was not seen", admit.Eviction{UID: "u-new"}, nil, look("u-new", cordoned), nil, admit.Held, 1},
+		{"its successor, by a UID that nobody can look for", admit.Eviction{UID: "u-new"}, nil, nil, errors.New("timeout"), admit.Held, 1},
+		{"a UID of long ago", admit.Eviction{UID: "u-old"}, nil, look("u", cordoned), nil, admit.Passed, 1},
+		{"its successor, while it was seen to go", admit.Eviction{}, going, look("u-new", cordoned), nil, admit.Held, 1},
+		{"it goes", admit.Eviction{}, going, &kube.Look{Pod: fleet.Pod{Ref: orders("u").Ref, Terminating: true}, Store: "shop/orders"}, nil, admit.Passed, 1},
+		{"not seen yet", admit.Eviction{}, unseen, look("u", cordoned), nil, admit.Held, 1},
+		{"not seen yet, of no store", admit.Eviction{}, unseen, web, nil, admit.Passed, 1},
+		{"drover's own", admit.Eviction{Run: "r-1"}, nil, nil, nil, admit.Own, 0},
+	} {
+		members := []fleet.Member{{Pod: orders("u").Ref}}
+		w := &glimpse{live: tc.live, err: tc.err, seen: fleet.Snapshot{
+			Nodes: []fleet.Node{free}, Pods: []fleet.Pod{orders("u")}, Stores: []fleet.Store{{Name: "shop/orders", Mover: fleet.SentinelMover, Confirmed: true, Members: members}}}}
+		if tc.seen != nil {
+			tc.seen(w)
+		}
+		g := &guardian{world: w, bound: func(fleet.PodRef) admit.Bound { return admit.Bound{Hold: 10 * time.Minute, OnTimeout: admit.Allow} }, leader: func(context.Context) (string, error) { return "x", nil }}
+		g.guard = &admit.Guard{Pod: g.pod, Ask: g.ask, Now: func() time.Time { return now }}
+		tc.e.Namespace, tc.e.Name, tc.e.By = "shop", "orders-0", "kubectl"
+		p, err := g.pod(t.Context(), tc.e)
+		if err != nil {
+			t.Errorf("%s: %v", tc.name, err)
+			continue
+		}
+		if d := admit.Decide(tc.e, p, now); d.Verdict != tc.want || w.looks != tc.looks && tc.e.Run == "" {
+			t.Errorf("%s: %+v after %d looks, want %s after %d", tc.name, d, w.looks, tc.want, tc.looks)
+		}
+	}
+	w := &glimpse{err: errors.New("timeout")}
+	g := &guardian{world: w}
+	g.guard = &admit.Guard{Now: func() time.Time { return now }}
+	if p, err := g.pod(t.Context(), admit.Eviction{Namespace: "shop", Name: "orders-0"}); err == nil {
+		t.Errorf("of a pod that nobody can look up it is known that %+v", p)
+	}
+}
+
+// Whoever asks anew is noted in the place of what is of no use.
+func TestGuardAsksAnew(t *testing.T) {
+	now := time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC)
+	ref := fleet.PodRef{Namespace: "shop", Name: "orders-0", UID: "u"}
+	w := &glimpse{seen: fleet.Snapshot{Pods: []fleet.Pod{{Ref: ref}}}}
+	g := &guardian{world: w}
+	g.guard = &admit.Guard{Now: func() time.Time { return now }}
+	ask := func(pod fleet.PodRef, taken int) {
+		t.Helper()
+		if err := g.ask(t.Context(), pod, "alice", now); err != nil || len(w.took) != taken || w.asked[len(w.asked)-1] != pod {
+			t.Errorf("asked of %v, after %v was taken back: %v", w.asked, w.took, err)
+		}
+		now = now.Add(glanceFor)
+	}
+	ask(ref, 0)
+	w.seen.Pods = []fleet.Pod{{Ref: ref, Asked: &fleet.Asked{At: now.Add(-21 * 24 * time.Hour), By: "bob"}}}
+	ask(ref, 1)
+	ask(fleet.PodRef{Namespace: "shop", Name: "orders-0", UID: "not seen yet"}, 2)
 }
 
 // What the engine of this process says counts while it leads, and not long after.

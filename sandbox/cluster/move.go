@@ -185,14 +185,20 @@ func (c *Cluster) unlend(a fleet.Action) error {
 	return nil
 }
 
-// call calls a hook that the owner of a store wrote.
+// call calls a hook that the owner of a store wrote, and notes on the move that it has succeeded.
 func (c *Cluster) call(a fleet.Action) error {
 	p := c.pod[a.Pod.UID]
 	if p == nil || p.Terminating || !p.running {
 		return &fleet.Refused{Reason: fmt.Sprintf("hook %s: pod %s does not run", a.Hook, a.Pod), Wait: budgetWait}
 	}
-	if c.answer == nil {
-		return nil
+	if c.answer != nil {
+		if err := c.answer(a.Store, a.Hook, a.Pod); err != nil {
+			return err
+		}
 	}
-	return c.answer(a.Store, a.Hook, a.Pod)
+	if m, ok := c.moves[a.Store]; ok && m.Run == a.Run && !slices.Contains(m.Hooked, a.Hook) {
+		m.Hooked = append(slices.Clone(m.Hooked), a.Hook)
+		c.moves[a.Store] = m
+	}
+	return nil
 }

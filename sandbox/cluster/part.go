@@ -34,8 +34,11 @@ func (c *Cluster) launch(p *pod) {
 	}
 	p.alive = true
 	volume := ""
-	if p.volume != nil {
+	switch {
+	case p.volume != nil:
 		volume = p.volume.name
+	case p.Local != "":
+		volume = "emptyDir of " + p.Ref.UID
 	}
 	c.runs.Start(p.Pod, *part, volume)
 }

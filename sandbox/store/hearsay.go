@@ -95,6 +95,7 @@ func (m *watched) order(i *instance, master string) bool {
 	} else if p.repl.master != master {
 		p.repl.follow(master)
 	}
+	p.carried("slaveof", ok)
 	for _, c := range append([]*Conn(nil), p.clients...) {
 		c.close()
 	}

@@ -92,6 +92,9 @@ func (g *genuine) launch(c Config) {
 			lines = append(lines, "replicaof "+strings.ReplaceAll(c.ReplicaOf, ":", " "))
 		}
 	}
+	if c.AOF {
+		lines = append(lines, "appendonly yes")
+	}
 	for _, k := range slices.Sorted(maps.Keys(c.Settings)) {
 		lines = append(lines, k+" "+c.Settings[k])
 	}

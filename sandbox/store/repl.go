@@ -85,6 +85,7 @@ func newRepl(p *process, vol *volume) *repl {
 	}
 	if p.c.AOF {
 		vol.set = r.set
+		r.changes = len(r.set.log) // loading a log counts as writing
 	}
 	return r
 }
