@@ -1,6 +1,7 @@
 package admit
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -91,7 +92,7 @@ func Decide(e Eviction, p *Pod, now time.Time) Decision {
 	case p == nil:
 		return Decision{Verdict: Passed}
 	case e.UID != "" && e.UID != p.UID && !p.Live:
-		return Decision{Verdict: Held, At: now, Says: fmt.Sprintf("drover has not seen pod %s/%s with UID %s yet; try again", e.Namespace, e.Name, e.UID)}
+		return failed("tell what pod "+e.Namespace+"/"+e.Name+" with UID "+e.UID+" is", errors.New("it was not looked up live"))
 	case p.Mover == "", p.Over, p.Free, e.UID != "" && e.UID != p.UID:
 		return Decision{Verdict: Passed}
 	}

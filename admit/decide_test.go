@@ -44,7 +44,7 @@ func TestDecide(t *testing.T) {
 		{"asked for at no moment", Eviction{}, func(p *Pod) { p.Asked = &fleet.Asked{By: "bob"} }, usual, Held, true, "asked for at 2026-11-22T12:00:00Z by alice"},
 		{"the right UID", Eviction{UID: "u-1"}, nil, usual, Held, true, "drover moves"},
 		{"another UID", Eviction{UID: "u-0"}, func(p *Pod) { p.Live = true }, usual, Passed, false, ""},
-		{"another UID, as far as was seen", Eviction{Namespace: "shop", Name: "orders-0", UID: "u-0"}, nil, usual, Held, false, "drover has not seen pod shop/orders-0 with UID u-0 yet; try again"},
+		{"another UID, as far as was seen", Eviction{Namespace: "shop", Name: "orders-0", UID: "u-0"}, nil, usual, Failed, false, "could not tell what pod shop/orders-0 with UID u-0 is: it was not looked up live"},
 		{"asked for by a drain that goes on", Eviction{}, asked(70 * time.Minute), usual, TimedOut, false, "by bob"},
 		{"asked for by a drain of three weeks ago", Eviction{}, asked(21 * 24 * time.Hour), usual, Held, true, "asked for at 2026-11-22T12:00:00Z by alice"},
 		{"drover's own", Eviction{Run: "r-1"}, nil, usual, Own, false, ""},

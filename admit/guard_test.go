@@ -110,7 +110,7 @@ func TestAnswers(t *testing.T) {
 		{"the old version", with(`policy/v1`, `policy/v1beta1`), nil, Held, 1, ""},
 		{"this pod", with(`"deleteOptions":{}`, `"deleteOptions":{"preconditions":{"uid":"u-1"}}`), nil, Held, 1, ""},
 		{"another pod", with(`"deleteOptions":{}`, `"deleteOptions":{"preconditions":{"uid":"u-0"}}`), func(h *house) { h.pod.Live = true }, Passed, 0, ""},
-		{"another pod, as far as was seen", with(`"deleteOptions":{}`, `"deleteOptions":{"preconditions":{"uid":"u-0"}}`), nil, Held, 0, ""},
+		{"another pod, as far as was seen", with(`"deleteOptions":{}`, `"deleteOptions":{"preconditions":{"uid":"u-0"}}`), nil, Failed, 0, "could not tell what pod shop/orders-0 with UID u-0 is"},
 		{"no options", with(`,"deleteOptions":{}`, ``), nil, Held, 1, ""},
 		{"no such pod", with(`"name":"orders-0",`, `"name":"orders-7",`), nil, Passed, 0, ""},
 		{"named by the object alone", with(`"name":"orders-0",`, ``), nil, Held, 1, ""},

@@ -17,7 +17,7 @@ func TestDangerAnyStoreAnywhere(t *testing.T) {
 		names = append(names, n)
 	}
 	failed, tight := 0, 0
-	for seedNo := range uint64(200) {
+	for seedNo := range uint64(120) {
 		rng := rand.New(rand.NewPCG(seedNo, 7))
 		s := web()
 		name := names[rng.IntN(len(names))]
@@ -58,7 +58,7 @@ func TestDangerAnyStoreAnywhere(t *testing.T) {
 		}
 		label := fmt.Sprintf("seed %d, %s, cpu %d, surge %d", seedNo, name, cpu, o.Surge.Count)
 		if len(p1.Forecast.Stuck) > 0 {
-			if tight++; o.Surge.Count > 1 || tight > 6 { // with one node more at a time, pods that go ahead of their nodes can leave no room for a whole one; the plan is refused then
+			if tight++; o.Surge.Count > 1 || tight > 4 { // with one node more at a time, pods that go ahead of their nodes can leave no room for a whole one; the plan is refused then
 				failed++
 				t.Errorf("%s: stuck: %s", label, fmt.Sprint(p1.Forecast.Stuck))
 			}

@@ -401,6 +401,10 @@ func (k *keeper) whole(g *goal, me, leads *fleet.Member) bool {
 			k.wait("pod %s is not there for it to go: %s", m.Pod.Name, cmp.Or(m.Trouble, "it is shutting down"))
 			return false
 		}
+		if m != me && !m.Temp && m.Role == fleet.RoleReplica && !synced(m) {
+			k.wait("replica %s is not in sync yet", m.Pod.Name)
+			return false
+		}
 	}
 	if n < k.st.Spec.Replicas {
 		k.wait("%d of %s with data run", n, plural(k.st.Spec.Replicas, "pod", "pods"))

@@ -279,6 +279,10 @@ func (k *clusterKeeper) handOver(g *goal, me *fleet.Member) {
 		return
 	}
 	if to := k.replica(me, g); to != nil {
+		if m := k.st.Move; !m.Switched.IsZero() { // it had handed them over before, and was elected again
+			k.engage(m, "it hands its role over again", func(m *fleet.StoreMove) { m.Switched, m.Home = time.Time{}, true })
+			return
+		}
 		k.failover(to, me, g.why)
 		return
 	}

@@ -134,6 +134,9 @@ func Resume(s *fleet.Snapshot, r *fleet.RotationRecord) (Plan, []fleet.Finding) 
 	}
 	p.Exits = remaining(ix, &p)
 	findings := p.planPods(ix)
+	for i := range findings { // what is in the middle of a move may well be so for a moment, and is waited for
+		findings[i].Blocks = findings[i].Blocks && findings[i].Code != storeUnsound.Code
+	}
 	p.Forecast = Preview(p, *s)
 	return p, findings
 }

@@ -602,9 +602,14 @@ func (k *sentinelKeeper) settle(master *fleet.Member) {
 		k.switchTo(master, me)
 		return
 	}
-	if k.restore() {
-		k.end()
+	if !k.restore() {
+		return
 	}
+	if why := k.unsound(); why != "" && !k.hurry() {
+		k.wait("%s", why)
+		return
+	}
+	k.end()
 }
 
 // back tells whether the pod runs again, with all the data.
@@ -629,6 +634,8 @@ func (k *sentinelKeeper) back(master *fleet.Member) bool {
 		k.wait("%s", k.absent(name))
 	case me.Trouble != "":
 		k.wait("it runs on %s and does not answer yet: %s", me.Node, me.Trouble)
+	case me != master && me.Role == fleet.RoleReplica && k.st.At(me.Master) != master:
+		k.wait("it follows %s, and the master is %s: the Sentinels put that right, or a person (REPLICAOF)", me.Master, master.Pod.Name)
 	case me != master && !synced(me):
 		k.wait("it gets its data from %s", master.Pod.Name)
 	case !me.Ready:

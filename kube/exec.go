@@ -184,11 +184,7 @@ func (s *Streams) CallHook(ctx context.Context, reach Reach, ref fleet.PodRef, h
 	if err == nil {
 		return nil
 	}
-	err = fmt.Errorf("call hook %q in pod %s: %w", hook, ref, err)
-	if lacksRight(err) { // of one store in one namespace: the others go on without it
-		return &fleet.Refused{Reason: fmt.Sprintf("%v in namespace %s (docs/stores.md has a Role to copy)", err, ref.Namespace), Wait: brokenWait, Held: true, Denied: true}
-	}
-	return err
+	return ofStore(fmt.Errorf("call hook %q in pod %s: %w", hook, ref, err), ref.Namespace)
 }
 
 func (s *Streams) callHook(ctx context.Context, reach Reach, pod *corev1.Pod, ref fleet.PodRef, hook Hook) error {

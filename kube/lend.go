@@ -37,7 +37,7 @@ func (c *Cluster) lend(ctx context.Context, a fleet.Action) error {
 		return c.lentAlready(ctx, m, p.Name)
 	}
 	if err != nil {
-		return classify(fmt.Errorf("create temporary pod %s/%s: %w", p.Namespace, p.Name, err))
+		return ofStore(classify(fmt.Errorf("create temporary pod %s/%s: %w", p.Namespace, p.Name, err)), p.Namespace)
 	}
 	return nil
 }
@@ -99,6 +99,12 @@ func (c *Cluster) mayLend(set *appsv1.StatefulSet) error {
 	if _, says := cl.from.says["port"]; !says {
 		if _, data := ports(cl.from, s); !data {
 			reason := fmt.Sprintf("%s: its pod template has no container port %d, and it does not say drover.dev/port: a temporary pod might not listen where the others look; say one of the two", owner, dataPort)
+			return &fleet.Refused{Reason: reason, Wait: brokenWait}
+		}
+	}
+	for _, claim := range set.Spec.VolumeClaimTemplates {
+		if mode := claim.Spec.VolumeMode; mode != nil && *mode == corev1.PersistentVolumeBlock {
+			reason := fmt.Sprintf("%s: its volumeClaimTemplate %s is a block device, in the place of which a temporary pod can have nothing; make it a file system, or add a replica on another node", owner, claim.Name)
 			return &fleet.Refused{Reason: reason, Wait: brokenWait}
 		}
 	}
@@ -248,5 +254,5 @@ func (c *Cluster) unlend(ctx context.Context, a fleet.Action) error {
 	if !temporary(p) {
 		return &fleet.Refused{Reason: fmt.Sprintf("pod %s is no temporary pod of drover's", a.Pod), Wait: brokenWait}
 	}
-	return c.delete(ctx, a)
+	return ofStore(c.delete(ctx, a), a.Pod.Namespace)
 }

@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -288,6 +289,47 @@ func TestLendRefuses(t *testing.T) {
 	w.refused(lend(refOf(bare)), brokenWait, "pod "+w.name+"/bare is of nobody: a temporary pod is made from a StatefulSet's template only")
 }
 
+// A temporary pod takes a right that is granted where the store is. Without it that store's move is refused, and nobody's run ends.
+func TestStoreRights(t *testing.T) {
+	w := newJournaled(t)
+	p := w.set("cache", func(*appsv1.StatefulSet) {})
+	w.ok(w.engaged(w.moved("r-1", "cache-0")))
+	as := func(lists ...[]Right) *Cluster {
+		t.Helper()
+		cfg := w.grant(fmt.Sprintf("stores-%d-%s", len(lists), w.name), lists...)
+		var c *Cluster
+		w.eventually("the rights", func() (ok bool) {
+			var err error
+			c, err = Open(t.Context(), cfg)
+			return err == nil
+		})
+		return c
+	}
+	lend := fleet.Action{Verb: fleet.Lend, Run: "r-1", Store: w.storeName(), Pod: refOf(p), Peer: fleet.PodRef{Namespace: w.name, Name: "cache-0-drover"}}
+	temp := func() fleet.PodRef {
+		t.Helper()
+		now, err := w.client.CoreV1().Pods(w.name).Get(t.Context(), lend.Peer.Name, metav1.GetOptions{})
+		w.ok(err)
+		return refOf(now)
+	}
+	denied := func(err error, lacks string) {
+		t.Helper()
+		w.refused(err, brokenWait, lacks, "grant drover that right in namespace "+w.name+" (docs/stores.md has a Role to copy)")
+		var refused *fleet.Refused
+		var fatal *fleet.Fatal
+		if !errors.As(err, &refused) || !refused.Denied || errors.As(err, &fatal) {
+			t.Errorf("%T %v", err, err)
+		}
+	}
+	without := as(Rights)
+	denied(without.Act(t.Context(), lend), `cannot create resource "pods"`)
+	with := as(Rights, StoreRights(w.name, "cache-drover"))
+	w.eventually("the Role", func() bool { return with.Act(t.Context(), lend) == nil })
+	unlend := fleet.Action{Verb: fleet.Unlend, Run: "r-1", Store: w.storeName(), Pod: temp()}
+	denied(without.Act(t.Context(), unlend), `cannot delete resource "pods"`)
+	w.ok(with.Act(t.Context(), unlend))
+}
+
 // No second pod is made that might write where the first one does.
 func TestLendVolumes(t *testing.T) {
 	yes := true
@@ -322,6 +364,12 @@ func TestLendVolumes(t *testing.T) {
 		if (err == nil) != (tc.refuses == "") || err != nil && !strings.Contains(err.Error(), tc.refuses) {
 			t.Errorf("%s: %v, want %q", tc.what, err, tc.refuses)
 		}
+	}
+	s := newStock(t)
+	set := aSet("cache", 1, 6379, said{"mover": "rediscluster"}, nil)
+	set.Spec.VolumeClaimTemplates = []corev1.PersistentVolumeClaim{{ObjectMeta: metav1.ObjectMeta{Name: "disk"}, Spec: corev1.PersistentVolumeClaimSpec{VolumeMode: new(corev1.PersistentVolumeBlock)}}}
+	if err := s.mayLend(set); err == nil || !strings.Contains(err.Error(), "volumeClaimTemplate disk is a block device") {
+		t.Errorf("a device: %v", err)
 	}
 }
 

@@ -71,6 +71,14 @@ func lacksRight(err error) bool {
 	return apierrors.IsForbidden(err) && strings.Contains(m, ` forbidden: User "`) && strings.Contains(m, `" cannot `)
 }
 
+// ofStore makes a right that is missing where a store is a refusal: it is granted there, by StoreRights, and stores elsewhere go on without it.
+func ofStore(err error, namespace string) error {
+	if !lacksRight(err) {
+		return err
+	}
+	return &fleet.Refused{Reason: fmt.Sprintf("%v in namespace %s (docs/stores.md has a Role to copy)", err, namespace), Wait: brokenWait, Held: true, Denied: true}
+}
+
 // denial is how the API server tells of an admission webhook or a ValidatingAdmissionPolicy that said no.
 var denial = regexp.MustCompile(`(?s)(admission webhook|ValidatingAdmissionPolicy) ["']([^"']+)["'](?: with binding '[^']+')? denied (?:the )?request:? ?(.*)`)
 

@@ -25,7 +25,6 @@ var Rights = []Right{
 	{rule("", see, "pods"), "", "which pods have to move"},
 	{rule("", []string{"create"}, "pods/eviction"), "", "move them, within their budgets"},
 	{rule("", []string{"patch"}, "pods"), "", "make the old pod of a singleton the cheapest to delete, say what its operator or drover goes by"},
-	{rule("", []string{"create", "delete"}, "pods"), "", "lend a store a temporary pod while one of its own moves"},
 	{rule("policy", follow, "poddisruptionbudgets"), "", "how many pods may be missing"},
 	{rule("", follow, "services"), "", "where clients expect the master of a store"},
 	{rule("", follow, "persistentvolumeclaims", "persistentvolumes", "namespaces"), "", "where pods can run: zones of volumes, neighbours"},
@@ -46,11 +45,16 @@ var Rights = []Right{
 	{named(rule("", follow, "configmaps"), stopName), stopNamespace, "heed the cluster-wide stop"},
 }
 
-// SecretRights are what a run, and the controller, need besides in a namespace whose stores name a secret (drover.dev/secret,
-// drover.dev/sentinel-secret, or a MoverPolicy). They are in none of the lists, and in no role that drover installs: whoever reads the secrets of a whole
-// cluster owns it. Who has a store with a secret grants them with a Role in its namespace, on these names alone.
-func SecretRights(namespace string, secrets ...string) []Right {
-	return []Right{{named(rule("", []string{"get"}, "secrets"), secrets...), namespace, "speak to the stores of this namespace"}}
+// StoreRights are what a run, and the controller, need besides in a namespace with stores, each as far as its stores need it. They are in none of the
+// lists, and in no role that drover installs: whoever reads the secrets of a whole cluster, makes pods that do, or runs commands in all of them, owns it.
+// Who has a store grants them with a Role in its namespace. Without one of them that store's moves are refused, and all others go on.
+func StoreRights(namespace string, secrets ...string) []Right {
+	return []Right{
+		{named(rule("", []string{"get"}, "secrets"), secrets...), namespace, "speak to stores that name a Secret"},
+		{rule("", []string{"create", "delete"}, "pods"), namespace, "lend a store a temporary pod while one of its own moves"},
+		{rule("", []string{"get", "create"}, "pods/exec"), namespace, "run hooks with exec:"},
+		{rule("", []string{"get", "create"}, "pods/portforward"), namespace, "speak to stores, and call hooks, with --pods forward"},
+	}
 }
 
 // ControllerName names the controller's lease.

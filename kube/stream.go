@@ -26,18 +26,11 @@ import (
 	"drover.dev/fleet"
 )
 
-// Streams lead into pods through the API server: to their ports (Forward) and to commands in their containers (Exec). They need the rights of
-// StreamRights, and go by websocket, or SPDY where the API server or a proxy before it does not let that pass.
+// Streams lead into pods through the API server: to their ports (Forward) and to commands in their containers (Exec). They need those of
+// StoreRights: "get" for websockets, "create" for SPDY, and for websockets since Kubernetes 1.35. They go by websocket, or SPDY where the API server or a proxy before it does not let that pass.
 type Streams struct {
 	cfg    *rest.Config
 	client kubernetes.Interface
-}
-
-// StreamRights are what Streams need. "get" is for websockets, "create" for SPDY, and for websockets since Kubernetes 1.35.
-var StreamRights = []Right{
-	{rule("", []string{"get", "create"}, "pods/portforward"), "", "speak to stores from outside of the cluster"},
-	{rule("", []string{"get", "create"}, "pods/exec"), "", "run the hooks that a store's owner wrote"},
-	{rule("", []string{"get"}, "pods"), "", "find the pod that a hook is for"},
 }
 
 // OpenStreams makes no request yet.

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -77,11 +78,15 @@ func (d *deed) hear(ctx context.Context, m fleet.Member) *heard {
 
 // pair reads Pod's and Peer's member.
 func (d *deed) pair(ctx context.Context) (pod, peer *heard, err error) {
-	if pod, err = d.member(ctx, d.a.Pod); err != nil {
-		return nil, nil, err
-	}
-	peer, err = d.member(ctx, d.a.Peer)
-	return pod, peer, err
+	var errPeer error
+	d.h.each(2, func(i int) {
+		if i == 0 {
+			pod, err = d.member(ctx, d.a.Pod)
+		} else {
+			peer, errPeer = d.member(ctx, d.a.Peer)
+		}
+	})
+	return pod, peer, cmp.Or(err, errPeer)
 }
 
 // members reads all members; each has to answer, except those that may be silent.

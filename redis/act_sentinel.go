@@ -157,11 +157,7 @@ func (d *deed) attach(ctx context.Context) error {
 	if err := p.during(ctx, d.mayStillAttach); err != nil {
 		return err
 	}
-	if err := p.replicate(ctx, name); err != nil {
-		return err
-	}
-	p.end(ctx)
-	return nil
+	return p.retire(ctx, name)
 }
 
 // mayStillAttach is asked while writes are paused: a Service that is pinned to the pod sends clients there all the time.

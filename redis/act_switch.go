@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,16 +23,13 @@ const (
 	agreePoll  = 25 * time.Millisecond
 	askNamed   = 500 * time.Millisecond // of one Sentinel while writes are paused
 	cleanUpIn  = time.Second
+	switchIn   = 4 * time.Second // of the action's time, that has to be left when the order is given
 )
 
 // switchMaster hands the role of master over without losing a write that was acknowledged: writes are held back until the heir has all, and until
 // every Sentinel names it; the fence holds them back where drover dies in between.
 func (d *deed) switchMaster(ctx context.Context) error {
-	old, heir, err := d.pair(ctx)
-	if err != nil {
-		return err
-	}
-	ws, err := d.watchers(ctx, false)
+	old, heir, ws, err := d.survey(ctx)
 	if err != nil {
 		return err
 	}
@@ -51,6 +49,19 @@ func (d *deed) switchMaster(ctx context.Context) error {
 	}
 	s := &handover{d: d, old: old, heir: heir, ws: ws, by: by, pause: pause{d: d, to: old.line}}
 	return s.run(ctx)
+}
+
+// survey reads both members and all Sentinels at once, as what it takes is missing later.
+func (d *deed) survey(ctx context.Context) (old, heir *heard, ws watch, err error) {
+	var errWatch error
+	d.h.each(2, func(i int) {
+		if i == 0 {
+			old, heir, err = d.pair(ctx)
+		} else {
+			ws, errWatch = d.watchers(ctx, false)
+		}
+	})
+	return old, heir, ws, cmp.Or(err, errWatch)
 }
 
 // maySwitch refuses unless the heir is close behind a master that is fenced.
@@ -122,12 +133,13 @@ func (s *handover) run(ctx context.Context) error {
 	return s.pause.retire(ctx, named)
 }
 
-// mayRetire refuses where the Sentinels chose another than the heir, which lacks something that the old master has.
+// mayRetire refuses where the new master lacks something that the old one has: the Sentinels may have chosen another than the heir, and writes may not have
+// been held all the time.
 func (s *handover) mayRetire(ctx context.Context, named string) error {
-	if s.heir.is(named) {
+	if s.heir.is(named) && s.pause.held() {
 		return nil
 	}
-	if err := s.pause.unbroken(ctx); err != nil {
+	if err := s.pause.renew(ctx); err != nil {
 		return s.half("%s", err)
 	}
 	all, err := s.d.members(ctx, func(*heard) bool { return true })
@@ -161,6 +173,9 @@ func (s *handover) hold(ctx context.Context) error {
 	}
 	if err := s.level(ctx); err != nil {
 		return err
+	}
+	if until, ok := ctx.Deadline(); ok && time.Until(until) < switchIn {
+		return refuse("too little time is left to switch: those who were asked answer slowly, and the Sentinels need up to %s", switchIn)
 	}
 	return s.pause.unbroken(ctx)
 }
@@ -273,9 +288,10 @@ func (s *handover) agreed(all []string) (string, bool) {
 
 // pause holds writes to a master back. It is a lease: it lapses unless it is renewed.
 type pause struct {
-	d     *deed
-	to    *line
-	since time.Time // when it was asked for last
+	d      *deed
+	to     *line
+	since  time.Time // when it was asked for last
+	lapsed bool      // it was renewed too late once
 }
 
 // renew begins or prolongs it.
@@ -284,9 +300,13 @@ func (p *pause) renew(ctx context.Context) error {
 	if err := p.d.command(ctx, p.to, "CLIENT", "PAUSE", int(pauseFor.Milliseconds()), "WRITE"); err != nil {
 		return err
 	}
+	p.lapsed = p.lapsed || !p.since.IsZero() && p.d.h.now().Sub(p.since) >= pauseFor
 	p.since = asked
 	return nil
 }
+
+// held tells whether no write can have come through since it began.
+func (p *pause) held() bool { return !p.lapsed && p.d.h.now().Sub(p.since) < pauseFor }
 
 // keep prolongs it when it is time. Where that fails the fence is left, and trying goes on.
 func (p *pause) keep(ctx context.Context) {

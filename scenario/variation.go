@@ -79,16 +79,16 @@ func (c *calls) Variations(all bool) []Variation {
 			reads = append(reads, n)
 		}
 	}
-	for _, n := range append(spread(c.acts, c.of(mostFails*3/4, 4, all)), spread(reads, c.of(mostFails/4, 2, all))...) {
+	for _, n := range append(spread(c.acts, c.of(mostFails*3/4, 3, all)), spread(reads, c.of(mostFails/4, 1, all))...) {
 		out = append(out, Variation{Kind: Fail, N: n})
 	}
-	for _, n := range spread(c.acts, c.of(mostLost, 5, all)) {
+	for _, n := range spread(c.acts, c.of(mostLost, 3, all)) {
 		out = append(out, Variation{Kind: Lose, N: n})
 	}
-	for _, n := range spread(upTo(c.commands), c.of(mostCrashes, 7, all)) {
+	for _, n := range spread(upTo(c.commands), c.of(mostCrashes, 5, all)) {
 		out = append(out, Variation{Kind: Crash, N: n})
 	}
-	for seed := range c.of(mostShuffles, 2, all) {
+	for seed := range c.of(mostShuffles, 1, all) {
 		out = append(out, Variation{Kind: Shuffle, Seed: uint64(seed + 1)})
 	}
 	return out

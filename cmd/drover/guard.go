@@ -187,14 +187,11 @@ const (
 
 // load takes what somebody else has renewed.
 func (g *guardian) load(ctx context.Context) {
-	for said := ""; ctx.Err() == nil; {
+	told := once{say: g.say}
+	for ctx.Err() == nil {
 		err := g.reload(ctx)
-		if err != nil && ctx.Err() == nil && err.Error() != said {
-			said = err.Error()
-			g.say("", err)
-		}
-		if err == nil {
-			said = ""
+		if ctx.Err() == nil {
+			told.tell(err)
 		}
 		pause(ctx, soonIf(err != nil || !g.keeper.Loaded()))
 	}
@@ -212,17 +209,35 @@ func (g *guardian) keep(ctx context.Context) {
 	if g == nil || g.dir != "" {
 		return
 	}
+	told := once{say: g.say}
 	for ctx.Err() == nil {
 		did, err := g.keeper.Keep(ctx)
 		if err == nil && did != "" {
 			g.say(did, nil)
 			err = g.keeper.Load(ctx)
 		}
-		if err != nil && ctx.Err() == nil {
-			g.say("", err)
+		if ctx.Err() == nil {
+			told.tell(err)
 		}
 		pause(ctx, soonIf(err != nil))
 	}
+}
+
+// once tells of an error when it is another one than the last time.
+type once struct {
+	say  func(what string, err error)
+	last string
+}
+
+func (o *once) tell(err error) {
+	now := ""
+	if err != nil {
+		now = err.Error()
+	}
+	if now != "" && now != o.last {
+		o.say("", err)
+	}
+	o.last = now
 }
 
 func soonIf(soon bool) time.Duration {
@@ -265,13 +280,14 @@ func (g *guardian) pod(ctx context.Context, e admit.Eviction) (*admit.Pod, error
 	return p, nil
 }
 
-// look reads the pod past the informers, for which a drain may be too quick. When that fails, what was seen counts, and Decide knows that it is not live.
+// look reads the pod past the informers, for which a drain may be too quick. When that fails, what was seen of this very pod counts if Decide holds it by
+// that: it bounds how long. Otherwise the guard is in trouble, and lets go.
 func (g *guardian) look(ctx context.Context, s *fleet.Snapshot, e admit.Eviction, seen *admit.Pod) (*admit.Pod, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookFor)
 	defer cancel()
 	live, err := g.world.Look(ctx, e.Namespace, e.Name)
 	switch {
-	case err != nil && seen != nil:
+	case err != nil && seen != nil && !seen.Over && (e.UID == "" || e.UID == seen.UID):
 		return seen, nil
 	case err != nil || live == nil:
 		return nil, err

@@ -161,7 +161,8 @@ func TestGuardLooksAgain(t *testing.T) {
 		{"it was seen to be tainted", admit.Eviction{}, func(w *glimpse) { w.seen.Nodes[0].Taints = tainted.Taints }, nil, nil, admit.Held, 0},
 		{"it has gone", admit.Eviction{}, nil, nil, nil, admit.Passed, 1},
 		{"its successor, by a UID that was not seen", admit.Eviction{UID: "u-new"}, nil, look("u-new", cordoned), nil, admit.Held, 1},
-		{"its successor, by a UID that nobody can look for", admit.Eviction{UID: "u-new"}, nil, nil, errors.New("timeout"), admit.Held, 1},
+		{"its successor, by a UID that nobody can look for", admit.Eviction{UID: "u-new"}, nil, nil, errors.New("timeout"), admit.Failed, 1},
+		{"it was seen to go, and nobody can look", admit.Eviction{}, going, nil, errors.New("timeout"), admit.Failed, 1},
 		{"a UID of long ago", admit.Eviction{UID: "u-old"}, nil, look("u", cordoned), nil, admit.Passed, 1},
 		{"its successor, while it was seen to go", admit.Eviction{}, going, look("u-new", cordoned), nil, admit.Held, 1},
 		{"it goes", admit.Eviction{}, going, &kube.Look{Pod: fleet.Pod{Ref: orders("u").Ref, Terminating: true}, Store: "shop/orders"}, nil, admit.Passed, 1},
@@ -178,12 +179,11 @@ func TestGuardLooksAgain(t *testing.T) {
 		g := &guardian{world: w, bound: func(fleet.PodRef) admit.Bound { return admit.Bound{Hold: 10 * time.Minute, OnTimeout: admit.Allow} }, leader: func(context.Context) (string, error) { return "x", nil }}
 		g.guard = &admit.Guard{Pod: g.pod, Ask: g.ask, Now: func() time.Time { return now }}
 		tc.e.Namespace, tc.e.Name, tc.e.By = "shop", "orders-0", "kubectl"
-		p, err := g.pod(t.Context(), tc.e)
-		if err != nil {
-			t.Errorf("%s: %v", tc.name, err)
-			continue
+		d := admit.Decision{Verdict: admit.Failed} // which is what Guard makes of an error
+		if p, err := g.pod(t.Context(), tc.e); err == nil {
+			d = admit.Decide(tc.e, p, now)
 		}
-		if d := admit.Decide(tc.e, p, now); d.Verdict != tc.want || w.looks != tc.looks && tc.e.Run == "" {
+		if d.Verdict != tc.want || w.looks != tc.looks {
 			t.Errorf("%s: %+v after %d looks, want %s after %d", tc.name, d, w.looks, tc.want, tc.looks)
 		}
 	}
@@ -192,6 +192,22 @@ func TestGuardLooksAgain(t *testing.T) {
 	g.guard = &admit.Guard{Now: func() time.Time { return now }}
 	if p, err := g.pod(t.Context(), admit.Eviction{Namespace: "shop", Name: "orders-0"}); err == nil {
 		t.Errorf("of a pod that nobody can look up it is known that %+v", p)
+	}
+}
+
+// The same trouble is told once.
+func TestGuardTellsOnce(t *testing.T) {
+	var said []string
+	o := once{say: func(_ string, err error) { said = append(said, err.Error()) }}
+	for _, text := range []string{"no right", "no right", "", "no right", "no webhook", "no webhook"} {
+		var err error
+		if text != "" {
+			err = errors.New(text)
+		}
+		o.tell(err)
+	}
+	if got := strings.Join(said, ", "); got != "no right, no right, no webhook" {
+		t.Errorf("said %s", got)
 	}
 }
 

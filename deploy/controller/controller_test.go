@@ -243,11 +243,21 @@ func TestProbesAreAnswered(t *testing.T) {
 			t.Errorf("%s probe of %s: %d", name, p.HTTPGet.Path, w.Code)
 		}
 	}
+	reachesPods := false
 	for _, p := range objects[networkingv1.NetworkPolicy](t, "base") {
+		for _, out := range p.Spec.Egress {
+			anywhere := slices.ContainsFunc(out.To, func(to networkingv1.NetworkPolicyPeer) bool {
+				return to.NamespaceSelector != nil && reflect.DeepEqual(*to.NamespaceSelector, metav1.LabelSelector{}) && to.PodSelector == nil && to.IPBlock == nil
+			})
+			reachesPods = reachesPods || anywhere && len(out.Ports) == 1 && out.Ports[0].Port == nil && *out.Ports[0].Protocol == corev1.ProtocolTCP
+		}
 		for _, in := range p.Spec.Ingress {
 			if in.Ports[0].Port.IntValue() != int(c.Ports[0].ContainerPort) {
 				t.Errorf("policy %s lets %v in", p.Name, in.Ports[0].Port)
 			}
 		}
+	}
+	if !reachesPods {
+		t.Error("the controller may not speak to stores: their pods listen at any port of any namespace")
 	}
 }

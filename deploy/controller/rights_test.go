@@ -164,6 +164,7 @@ func permissionsText() string {
 		{"A run: rotate, drain, abort", "`kube.Rights`. `pause` and `resume` of one run need no more.", kube.Rights},
 		{"The controller", "`kube.ControllerRights`: those of a run, because it begins runs, and these. They are in `deploy/controller/base/rbac.yaml`.", beyond(kube.ControllerRights(), kube.Rights)},
 		{"People's commands besides", "`kube.PersonRights`.", kube.PersonRights},
+		{"Stores", "`kube.StoreRights`, for the controller and for people, each as far as the stores of a namespace need it. No role that drover installs has them: [stores.md](stores.md#rights) has one to copy.", kube.StoreRights("the store's")},
 		{"drover history node", "`kube.HistoryRights`.", kube.HistoryRights},
 		{"drover install", "`kube.InstallRights`. `drover install --controller` wants more: to create a namespace and roles one has to be an administrator.", kube.InstallRights},
 	} {

@@ -63,7 +63,7 @@ func TestServerTakesTheManifests(t *testing.T) {
 		}
 	}
 	for _, a := range []authorizationv1.ResourceAttributes{
-		{Verb: "get", Resource: "secrets", Namespace: "drover-system"}, {Verb: "delete", Resource: "nodes"}, {Verb: "update", Resource: "configmaps", Namespace: "kube-system", Name: "coredns"},
+		{Verb: "get", Resource: "secrets", Namespace: "drover-system"}, {Verb: "create", Resource: "pods", Namespace: "kube-system"}, {Verb: "delete", Resource: "nodes"}, {Verb: "update", Resource: "configmaps", Namespace: "kube-system", Name: "coredns"},
 		{Verb: "update", Group: "coordination.k8s.io", Resource: "leases", Namespace: "kube-system", Name: "kube-scheduler"},
 		{Verb: "list", Resource: "secrets", Namespace: "drover-system"}, {Verb: "patch", Group: "admissionregistration.k8s.io", Resource: "validatingwebhookconfigurations", Name: "theirs"},
 	} {
