@@ -351,6 +351,7 @@ func TestTouchedWithLog(t *testing.T) {
 		}
 		return by
 	}
+	eventually(t, 10*time.Second, "the log is loaded", func() bool { return back.info()["loading"] == "0" })
 	if n := back.do("DBSIZE"); n != int64(3) || back.info().number("rdb_changes_since_last_save") == 0 {
 		t.Fatalf("%v keys were loaded, or it counts otherwise than was measured", n)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -202,7 +203,7 @@ func (a *app) approve(ctx context.Context, question string, yes bool) error {
 
 // answered waits for a yes.
 func answered(ctx context.Context, in io.Reader) error {
-	said, err := readLine(ctx, in)
+	said, err := readLine(ctx, bufio.NewReader(in))
 	if said = strings.ToLower(said); err == nil && said != "y" && said != "yes" {
 		err = &exit{exitRefused, errors.New("not approved; nothing was done")}
 	}

@@ -51,7 +51,7 @@ func TestRedisVerdict(t *testing.T) {
 		c.spoil(v)
 		err := v.print(&out)
 		var coded *exit
-		if !errors.As(err, &coded) || coded.code != exitFailed || !strings.Contains(err.Error(), "1 of 8 promises") {
+		if !errors.As(err, &coded) || coded.code != exitFailed || !strings.HasPrefix(err.Error(), "1 of 8 promises did not hold: ") || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if i := strings.Index(out.String(), "BROKEN"); i < 0 || !strings.Contains(strings.SplitN(out.String()[i:], "\n", 2)[0], c.says) {
@@ -59,6 +59,12 @@ func TestRedisVerdict(t *testing.T) {
 		}
 	}
 	v := wellRotated()
+	v.failovers["session"], v.stale = 1, []string{"10.0.0.1:6379"}
+	if err := v.print(&out); err == nil || err.Error() != "2 of 8 promises did not hold: failovers of the pinned master (there and back: 2): 1; and "+
+		"addresses of pods that are gone, in the lists of Sentinels and members: 1 10.0.0.1:6379" {
+		t.Errorf("%v", err)
+	}
+	v = wellRotated()
 	if v.guard, v.temporary = true, 0; v.print(&out) != nil {
 		t.Error("people who drain choose their order")
 	}

@@ -53,6 +53,7 @@ func (e *explanation) print(w io.Writer) {
 type explainer struct {
 	*fleet.Snapshot
 	records []fleet.RotationRecord // all runs, those that are over too; empty where the cluster keeps none
+	blind   bool                   // AWS was not asked: groups and instances are not known
 }
 
 // explained connects, looks, and prints what about says.
@@ -61,11 +62,20 @@ func (a *app) explained(ctx context.Context, about func(*explainer) (*explanatio
 	if err != nil {
 		return err
 	}
-	snapshot, err := s.observeAll(ctx)
+	return a.explainedOf(ctx, s, about)
+}
+
+// explainedOf looks, at the cluster alone where there is no way to AWS, and prints what about says.
+func (a *app) explainedOf(ctx context.Context, s *site, about func(*explainer) (*explanation, error)) error {
+	look := s.observeAll
+	if s.cloud == nil {
+		look = func(ctx context.Context) (fleet.Snapshot, error) { return s.observe(ctx, nil) }
+	}
+	snapshot, err := look(ctx)
 	if err != nil {
 		return err
 	}
-	x := &explainer{Snapshot: &snapshot}
+	x := &explainer{Snapshot: &snapshot, blind: s.cloud == nil}
 	if snapshot.Unjournaled == "" {
 		var unreadable int
 		if x.records, unreadable, err = s.cluster.Records(ctx); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,15 +19,30 @@ func (a *app) explainPodCommand() *cobra.Command {
 		Use: "pod NAMESPACE/NAME", Short: "How would this pod move, what does it wait for, and why could it not?",
 		Long: `Say how a pod leaves its node or would leave it: by which mover, in which lane, what it waits for and what comes next;
 of a pod of a store, who decided on the mover, what state the store is in, and who asked for the move. A name without a
-namespace is looked for in all of them.`,
+namespace is looked for in all of them. Without AWS credentials it says what the cluster alone knows.`,
 		Example: "  drover explain pod shop/api-6d5f-x2x7q\n  drover explain pod api-6d5f-x2x7q -o json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.explained(c.Context(), func(x *explainer) (*explanation, error) { return x.pod(args[0]) })
+			return a.explainPod(c.Context(), args[0])
 		},
 	}
 	a.outputFlag(c)
 	return c
+}
+
+// explainPod needs no AWS: who moves a pod, and how, stands in the cluster.
+func (a *app) explainPod(ctx context.Context, name string) error {
+	s, err := a.conn.connectStores(ctx)
+	if err != nil {
+		return err
+	}
+	if s.cloud, _, err = a.conn.connectAWS(ctx); ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		fmt.Fprintln(a.err, "Groups and instances are not told of:", err)
+	}
+	return a.explainedOf(ctx, s, func(x *explainer) (*explanation, error) { return x.pod(name) })
 }
 
 // findPod finds a pod by namespace/name, or by a name that only one namespace has.
@@ -75,6 +91,16 @@ func (x *explainer) pod(name string) (*explanation, error) {
 		e.say("There is room for it elsewhere now, most of it on node %s.", node)
 	} else if !p.Finished && !p.Terminating {
 		e.say("There is nowhere else for it now: %s.", why)
+	}
+	if m := n.Mark(); x.blind && m != nil {
+		e.Leaving = m.Value
+		e.say("Its node %s is leaving with run %s; how far that is takes AWS to tell.", n.Name, m.Value)
+		return e, nil
+	}
+	if x.blind {
+		e.say("No run has marked its node to leave.")
+		x.wouldMove(e, p)
+		return e, nil
 	}
 	st, _ := leavingBy(x.Snapshot, n.Name)
 	if st == nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -37,4 +38,27 @@ func TestExplainAPodOfAStoreInTrouble(t *testing.T) {
 	st.Trouble = "annotation drover.dev/linger of StatefulSet shop/orders-master is \"soon\": want a duration such as 5s, 0s or more"
 	x := &explainer{Snapshot: &s}
 	golden(t, "testdata/explain-stores-trouble.txt", told(t, x, func() (*explanation, error) { return x.pod("orders-master-0") }))
+}
+
+// Who declares a Redis needs no account of AWS for it.
+func TestExplainAPodWithoutAWS(t *testing.T) {
+	s := shop()
+	addOrders(&s)
+	s.Groups = nil
+	x := &explainer{Snapshot: &s, blind: true}
+	e, err := x.pod("orders-master-0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Mover sentinel moves it", "No run has marked its node to leave.", "If all goes well: "} {
+		if !strings.Contains(strings.Join(e.Sentences, "\n"), want) {
+			t.Errorf("does not say %q: %q", want, e.Sentences)
+		}
+	}
+	n := s.Node(e.Node)
+	n.Taints = append(n.Taints, fleet.Taint{Key: fleet.TaintKey, Value: "r-1"})
+	e, err = x.pod("orders-master-0")
+	if err != nil || e.Leaving != "r-1" || !strings.Contains(e.Sentences[len(e.Sentences)-1], "is leaving with run r-1; how far that is takes AWS to tell") {
+		t.Errorf("%+v, %v", e, err)
+	}
 }

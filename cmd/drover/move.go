@@ -88,6 +88,9 @@ func planMove(s *fleet.Snapshot, name string, o evac.Options) (evac.Plan, []flee
 	if err != nil {
 		return evac.Plan{}, nil, err
 	}
+	if why := temporary(s, pod); why != "" {
+		return evac.Plan{}, nil, &exit{exitBlocked, fmt.Errorf("pod %s: %s", pod.Ref, why)}
+	}
 	p, findings := evac.MakePods(s, []fleet.PodRef{pod.Ref}, o)
 	if st := s.StoreOf(pod.Ref.UID); st != nil && st.Move != nil {
 		p.Notes = append(p.Notes, fmt.Sprintf("store %s is in the middle of moving pod %s, by run %s: that is finished first", st.Name, st.Move.Pod, st.Move.Run))
@@ -99,6 +102,23 @@ func planMove(s *fleet.Snapshot, name string, o evac.Options) (evac.Plan, []flee
 		p.Forecast = evac.Preview(p, *s)
 	}
 	return p, findings, nil
+}
+
+// temporary says, of a pod that drover made to help a move, how it goes; "" of any other. It may be the only one with the data.
+func temporary(s *fleet.Snapshot, p *fleet.Pod) string {
+	st := s.StoreOf(p.Ref.UID)
+	if st == nil {
+		return ""
+	}
+	switch m := st.Member(p.Ref.Name); {
+	case m == nil || !m.Temp:
+		return ""
+	case st.Move == nil:
+		return fmt.Sprintf("it is drover's temporary pod of store %s, left by a move that is over; drover stores %s shows what it holds", st.Name, st.Name)
+	case st.Move.Idle:
+		return fmt.Sprintf("it is drover's temporary pod of store %s, and goes with the move of pod %s, which goes on with: %s", st.Name, st.Move.Pod, goesOn(s, st.Move))
+	}
+	return fmt.Sprintf("it is drover's temporary pod of store %s, and goes with the move of pod %s, which run %s makes now", st.Name, st.Move.Pod, st.Move.Run)
 }
 
 // halfMoved is the store that is in the middle of moving a pod of that name; nil when none is.

@@ -133,6 +133,32 @@ func TestMoveLeavesOthersRuns(t *testing.T) {
 	}
 }
 
+// A temporary pod may hold the only copy of slots: no --force evicts it.
+func TestMoveOfATemporaryPod(t *testing.T) {
+	s := shop()
+	st := addOrders(&s)
+	temp := pod("orders-master-0-drover", s.Nodes[2].Name)
+	temp.Owner, temp.Budgets = fleet.Owner{}, nil
+	s.Pods = append(s.Pods, temp)
+	st.Members = append(st.Members, fleet.Member{Pod: temp.Ref, Node: temp.Node, Temp: true, Ready: true, Role: fleet.RoleMaster})
+	m := begun(&s, st, "orders-master-0", "r-1")
+	for _, tc := range []struct {
+		move *fleet.StoreMove
+		idle bool
+		says string
+	}{
+		{m, true, "it is drover's temporary pod of store shop/orders, and goes with the move of pod shop/orders-master-0, which goes on with: drover move shop/orders-master-0"},
+		{m, false, "which run r-1 makes now"},
+		{nil, false, "left by a move that is over"},
+	} {
+		if st.Move = tc.move; st.Move != nil {
+			st.Move.Idle = tc.idle
+		}
+		_, _, err := planMove(&s, temp.Ref.String(), evac.Options{Run: "r-2", Force: true})
+		blocked(t, err, tc.says)
+	}
+}
+
 func TestPodsThatWentWhileSomebodyWasAsked(t *testing.T) {
 	s := shop()
 	st := addOrders(&s)

@@ -39,7 +39,8 @@ func (a *app) promoteCommand() *cobra.Command {
 		Long: `Have the replica in a pod become the master of its shard: CLUSTER FAILOVER, in which the master hands over and no acknowledged write is lost.
 
 Where the master does not answer, --force has the other masters elect the replica without it, and --takeover asks nobody at all. Both lose every write
-that only the old master had. Drover never does either by itself: the store's state and what would be lost are shown, and the pod's name has to be typed.`,
+that only the old master had. Drover never does either by itself: the store's state and what would be lost are shown, and the pod's name has to be typed.
+Where the master answers, neither is needed, and the flag's name has to be typed, too.`,
 		Example: "  drover promote shop/cache-b-1\n  drover promote cache-b-1 -n shop --takeover",
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(c *cobra.Command, args []string) error { return a.promote(c.Context(), args[0], &p) },
@@ -48,11 +49,13 @@ that only the old master had. Drover never does either by itself: the store's st
 	c.Flags().BoolVar(&p.force, "force", false, "without the master's consent: a majority of the other masters has to agree")
 	c.Flags().BoolVar(&p.takeover, "takeover", false, "without anybody's consent: for when no majority of masters is left")
 	c.Flags().BoolVarP(&p.yes, "yes", "y", false, "do not ask")
-	c.MarkFlagsMutuallyExclusive("force", "takeover")
 	return c
 }
 
 func (a *app) promote(ctx context.Context, pod string, p *promotion) error {
+	if p.force && p.takeover {
+		return usagef("--force or --takeover, not both")
+	}
 	name, err := inNamespace(pod, p.namespace)
 	if err != nil {
 		return err
@@ -75,7 +78,7 @@ func (a *app) promote(ctx context.Context, pod string, p *promotion) error {
 	for _, line := range lossOf(snapshot.Store(action.Store), action) {
 		fmt.Fprintln(a.err, line)
 	}
-	if err := a.approveName(ctx, ref.Name, p.yes); err != nil {
+	if err := a.approveNames(ctx, p.yes, toType(snapshot.Store(action.Store), action)...); err != nil {
 		return err
 	}
 	err = s.cluster.Alone(ctx, identity(), a.tellWaiting, func(ctx context.Context) error { return s.takeSlots(ctx, name, action) })
@@ -135,13 +138,16 @@ func lossOf(st *fleet.Store, a fleet.Action) []string {
 	master := st.Member(a.Peer.Name)
 	switch {
 	case a.Effect == "":
-		return append(out, fmt.Sprintf("Master %s consents, and stops writes until the replica has them all: nothing that was acknowledged is lost.", a.Peer.Name))
+		return append(out, fmt.Sprintf("Master %s is asked, and stops writes until the replica has them all: nothing that was acknowledged is lost.", a.Peer.Name))
 	case master == nil || master.Trouble != "":
 		out = append(out, fmt.Sprintf("Lost is every write that its master acknowledged and %s has not: how many is not known, as the master does not answer; %s is at offset %d.", a.Pod.Name, a.Pod.Name, me.Offset))
 	case master.Offset > me.Offset:
 		out = append(out, fmt.Sprintf("Lost is what its master %s has and %s has not: %d bytes of its writes now (offset %d and %d), and those until then.", master.Pod.Name, a.Pod.Name, master.Offset-me.Offset, master.Offset, me.Offset))
 	default:
-		out = append(out, fmt.Sprintf("Its master %s answers, and is not ahead now; lost are the writes that it acknowledges until it hears of this. Without --%s nothing would be lost.", master.Pod.Name, flagOf(a.Effect)))
+		out = append(out, fmt.Sprintf("Lost are the writes that its master %s acknowledges until it hears of this; it is not ahead now.", master.Pod.Name))
+	}
+	if answers(master) {
+		out = append(out, fmt.Sprintf("Master %s answers: without --%s it hands over, and nothing is lost.", master.Pod.Name, flagOf(a.Effect)))
 	}
 	if a.Effect == fleet.Takeover {
 		out = append(out, "No other master is asked: where the old one still serves clients, both take writes until they meet, and those of the old one are lost.")
@@ -156,32 +162,50 @@ func flagOf(effect string) string {
 	return "takeover"
 }
 
-// approveName has the pod's name typed, and refuses to guess without a terminal.
-func (a *app) approveName(ctx context.Context, name string, yes bool) error {
+// answers tells whether a master is there to hand over.
+func answers(master *fleet.Member) bool { return master != nil && master.Trouble == "" }
+
+// toType are the words that a person has to type: the pod's name, and, to lose writes that need not be lost, the flag that does it.
+func toType(st *fleet.Store, a fleet.Action) []string {
+	if a.Effect != "" && answers(st.Member(a.Peer.Name)) {
+		return []string{a.Pod.Name, flagOf(a.Effect)}
+	}
+	return []string{a.Pod.Name}
+}
+
+// approveNames has each of the names typed, and refuses to guess without a terminal.
+func (a *app) approveNames(ctx context.Context, yes bool, names ...string) error {
 	if yes {
 		return nil
 	}
 	if !terminal(a.in) {
 		return &exit{exitRefused, errors.New("nobody is there to answer; pass --yes to go ahead")}
 	}
-	fmt.Fprintf(a.err, "\nType %s to go ahead: ", name)
-	return typedName(ctx, a.in, name)
+	fmt.Fprintln(a.err)
+	return typedNames(ctx, a.in, a.err, names...)
 }
 
-// typedName waits for exactly that name.
-func typedName(ctx context.Context, in io.Reader, name string) error {
-	said, err := readLine(ctx, in)
-	if err == nil && said != name {
-		err = &exit{exitRefused, errors.New("that is not its name; nothing was done")}
+// typedNames asks for each of the names, and waits for exactly that.
+func typedNames(ctx context.Context, in io.Reader, out io.Writer, names ...string) error {
+	lines := bufio.NewReader(in) // one for all: it may read ahead
+	for _, name := range names {
+		fmt.Fprintf(out, "Type %s to go ahead: ", name)
+		said, err := readLine(ctx, lines)
+		if err != nil {
+			return err
+		}
+		if said != name {
+			return &exit{exitRefused, fmt.Errorf("that is not %s; nothing was done", name)}
+		}
 	}
-	return err
+	return nil
 }
 
 // readLine reads one. Ctrl-C need not wait for its end, and what ends without one was not meant.
-func readLine(ctx context.Context, in io.Reader) (string, error) {
+func readLine(ctx context.Context, in *bufio.Reader) (string, error) {
 	answer := make(chan string, 1)
 	go func() { // ends with the process at the latest: a read from a terminal cannot be called off
-		text, err := bufio.NewReader(in).ReadString('\n')
+		text, err := in.ReadString('\n')
 		if err != nil {
 			text = ""
 		}

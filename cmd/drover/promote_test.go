@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,17 +54,58 @@ func TestPromoteActs(t *testing.T) {
 
 func TestTypingTheName(t *testing.T) {
 	for text, code := range map[string]int{"cache-b-1\n": 0, "  cache-b-1 \n": 0, "y\n": exitRefused, "yes\n": exitRefused, "cache-b-2\n": exitRefused, "cache-b-1": exitRefused, "\n": exitRefused} {
-		err := typedName(t.Context(), strings.NewReader(text), "cache-b-1")
-		var coded *exit
-		if code == 0 && err != nil || code != 0 && (!errors.As(err, &coded) || coded.code != code) {
-			t.Errorf("%q: %v", text, err)
-		}
+		namesTyped(t, text, code, "cache-b-1")
+	}
+	for text, code := range map[string]int{"cache-b-1\nforce\n": 0, "cache-b-1\n": exitRefused, "cache-b-1\ny\n": exitRefused, "force\nforce\n": exitRefused} {
+		namesTyped(t, text, code, "cache-b-1", "force")
 	}
 	a := &app{in: strings.NewReader("cache-b-1\n")}
-	if err := a.approveName(t.Context(), "cache-b-1", false); err == nil || err.(*exit).code != exitRefused {
+	if err := a.approveNames(t.Context(), false, "cache-b-1"); err == nil || err.(*exit).code != exitRefused {
 		t.Errorf("without a terminal: %v", err)
 	}
-	if err := a.approveName(t.Context(), "cache-b-1", true); err != nil {
+	if err := a.approveNames(t.Context(), true, "cache-b-1"); err != nil {
 		t.Errorf("with --yes: %v", err)
+	}
+}
+
+func namesTyped(t *testing.T, text string, code int, names ...string) {
+	t.Helper()
+	err := typedNames(t.Context(), strings.NewReader(text), io.Discard, names...)
+	var coded *exit
+	if code == 0 && err != nil || code != 0 && (!errors.As(err, &coded) || coded.code != code) {
+		t.Errorf("%q for %q: %v", text, names, err)
+	}
+}
+
+// Whoever is about to lose writes that need not be lost is asked twice.
+func TestPromoteAsksTwice(t *testing.T) {
+	s := shop()
+	st := addCache(&s)
+	for _, tc := range []struct {
+		effect, trouble string
+		want            []string
+	}{
+		{"", "", []string{"cache-b-1"}},
+		{fleet.Force, "", []string{"cache-b-1", "force"}},
+		{fleet.Takeover, "", []string{"cache-b-1", "takeover"}},
+		{fleet.Force, "does not answer", []string{"cache-b-1"}},
+	} {
+		st.Members[1].Trouble = ""
+		_, a, err := promoted(&s, "cache-b-1", tc.effect)
+		if err != nil {
+			t.Fatal(err)
+		}
+		st.Members[1].Trouble = tc.trouble
+		if got := toType(st, a); !slices.Equal(got, tc.want) {
+			t.Errorf("%q, %q: %q, want %q", tc.effect, tc.trouble, got, tc.want)
+		}
+	}
+}
+
+func TestPromoteOneWay(t *testing.T) {
+	err := (&app{}).promote(t.Context(), "cache-b-1", &promotion{force: true, takeover: true})
+	var coded *exit
+	if !errors.As(err, &coded) || coded.code != exitUsage || err.Error() != "--force or --takeover, not both" {
+		t.Errorf("got %v", err)
 	}
 }

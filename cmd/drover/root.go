@@ -20,7 +20,7 @@ import (
 const (
 	exitDone        = 0   // done, or nothing to do
 	exitFailed      = 1   // an error
-	exitChanges     = 2   // plan shows changes; only with --detailed-exitcode
+	exitChanges     = 2   // plan shows changes, only with --detailed-exitcode; check or stores found something worth mending
 	exitBlocked     = 3   // a guard says no; nothing was done
 	exitTimeout     = 4   // --timeout passed, or another process did not stop in time; what was begun can be gone on with
 	exitRefused     = 5   // needs --yes
@@ -145,7 +145,7 @@ and a machine is closed by its own id when it is empty and out of every load bal
 
 Nothing is changed by plan, watch, explain, stores and status. Try everything without a cloud: drover sandbox demo rotate
 
-Exit codes: 0 done or nothing to do, 1 failed, 2 plan shows changes (--detailed-exitcode) or check found something worth mending, 3 blocked, 4 --timeout passed, 5 not approved,
+Exit codes: 0 done or nothing to do, 1 failed, 2 plan shows changes (--detailed-exitcode) or check or stores found something worth mending, 3 blocked, 4 --timeout passed, 5 not approved,
 6 somebody took the run back, 64 usage, 130 interrupted.`,
 		Example:      "  drover status\n  drover plan rotate web\n  drover rotate web",
 		SilenceUsage: true, SilenceErrors: true,

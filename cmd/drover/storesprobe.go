@@ -10,9 +10,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"drover.dev/fleet"
 	"drover.dev/redis"
@@ -131,7 +133,7 @@ func lastPart(path string) string { return path[strings.LastIndex(path, "/")+1:]
 func (x *suspect) ask(ctx context.Context, hand *redis.Hand) {
 	for _, port := range x.ports {
 		found, err := hand.Probe(ctx, redis.Endpoint{Pod: x.ref, Host: x.host, Port: port})
-		x.answers = append(x.answers, answer{Pod: x.ref.Name, Port: port, Found: inWords(&found, err), redis: found, err: err})
+		x.answers = append(x.answers, answer{Pod: x.ref.Name, Port: port, Found: tame(inWords(&found, err)), redis: found, err: err})
 	}
 }
 
@@ -299,17 +301,34 @@ func (c *circle) name() string {
 	switch {
 	case alike && (instance != "" || len(c.owners) == 1):
 		return ""
-	case instance != "":
+	case storeName(instance):
 		return instance
 	}
 	for _, x := range c.members {
 		for _, a := range x.answers {
-			if len(a.redis.Masters) > 0 {
+			if len(a.redis.Masters) > 0 && storeName(strings.ToLower(a.redis.Masters[0])) {
 				return strings.ToLower(a.redis.Masters[0])
 			}
 		}
 	}
 	return c.owners[0].Name
+}
+
+// storeName tells whether a declaration may have that name. What a server calls its master may be anything, and this goes into a command that people paste.
+func storeName(name string) bool {
+	return len(validation.IsDNS1123Subdomain(name)) == 0 && len(name) <= validation.LabelValueMaxLength
+}
+
+// longestSaid is as much of what a server says as is shown.
+const longestSaid = 200
+
+// tame is what a server says that nobody trusts yet: in one line, without what a terminal would obey, and not too long.
+func tame(said string) string {
+	said = strings.Join(strings.FieldsFunc(said, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
+	if runes := []rune(said); len(runes) > longestSaid {
+		return string(runes[:longestSaid-1]) + "…"
+	}
+	return said
 }
 
 func probedTable(w io.Writer, all []probed) {

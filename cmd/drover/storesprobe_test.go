@@ -160,3 +160,26 @@ func TestProbedStoresAreNamed(t *testing.T) {
 		}
 	}
 }
+
+// What a server says goes into a command that people paste, and to their terminal: nobody trusts it yet.
+func TestProbeTrustsNobody(t *testing.T) {
+	suspected := func(set, host string, a answer) suspect {
+		return suspect{ref: fleet.PodRef{Namespace: "shop", Name: set + "-0"}, host: host, owner: fleet.Owner{Kind: "StatefulSet", Namespace: "shop", Name: set}, answers: []answer{a}}
+	}
+	for called, want := range map[string]string{"MyMaster": "mymaster", "my_master": "watch", "x; rm -rf ~": "watch", "$(id)": "watch", strings.Repeat("a", 64): "watch", "": "watch"} {
+		all := []suspect{
+			suspected("db", "10.0.0.1", answer{redis: redis.Found{Kind: redis.Plain}}),
+			suspected("watch", "10.0.0.2", answer{redis: redis.Found{Kind: redis.Watcher, Masters: []string{called}, Peers: []string{"10.0.0.1:6379"}}}),
+		}
+		for _, p := range judged(all) {
+			if len(p.Confirm) != 1 || !strings.HasSuffix(p.Confirm[0], " drover.dev/mover=sentinel drover.dev/store="+want) {
+				t.Errorf("master %q: %q", called, p.Confirm)
+			}
+		}
+	}
+	x := suspect{host: "10.0.0.1", ports: []int{6379}}
+	x.ask(t.Context(), &redis.Hand{Parallel: 1, Connect: respond{"10.0.0.1:6379": {"INFO": redis.Reply("ERR \x1b[2J\r\nall is well" + strings.Repeat("!", 999))}}.connect})
+	if got := x.answers[0].Found; !strings.HasPrefix(got, "a Redis that says: ERR [2J all is well!") || len([]rune(got)) > longestSaid {
+		t.Errorf("got %q", got)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +20,9 @@ they take for the master, the move in progress with its step, and what is not in
 namespace has.
 
 --probe also asks pods of StatefulSets that are of no store and look like a Redis (port 6379 or 26379, or an image of redis, valkey or keydb) what they are,
-without a password, and says which annotation would confirm it. It only reads: nothing is moved by what it finds.`,
+without a password, and says which annotation would confirm it. It only reads: nothing is moved by what it finds.
+
+Exit code 0 when all is well, 2 when a store that somebody has confirmed is in trouble, or half moved while nobody goes on.`,
 		Example: "  drover stores\n  drover stores shop/orders -o json\n  drover stores --probe",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -64,7 +67,20 @@ func (a *app) stores(ctx context.Context, name string, probe bool) error {
 			return err
 		}
 	}
-	return a.print(d, d.print)
+	if err := a.print(d, d.print); err != nil {
+		return err
+	}
+	if d.troubled() {
+		return &exit{code: exitChanges}
+	}
+	return nil
+}
+
+// troubled tells whether something is worth mending.
+func (d *storesDocument) troubled() bool {
+	return slices.ContainsFunc(d.Stores, func(s storeDocument) bool {
+		return s.Confirmed && (len(s.Trouble) > 0 || s.Move != nil && s.Move.GoOn != "")
+	})
 }
 
 // storesOf are the stores of that name, or all.

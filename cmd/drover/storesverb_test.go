@@ -49,6 +49,30 @@ func TestStoresThatCannotBeUnderstood(t *testing.T) {
 	golden(t, "testdata/stores-trouble.txt", storesText(t, &s, ""))
 }
 
+// A cron goes by the exit code.
+func TestStoresWorthMending(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(s *fleet.Snapshot, st *fleet.Store)
+		want  bool
+	}{
+		"well":            {func(*fleet.Snapshot, *fleet.Store) {}, false},
+		"in trouble":      {func(_ *fleet.Snapshot, st *fleet.Store) { st.Trouble = "is wrong" }, true},
+		"a member":        {func(_ *fleet.Snapshot, st *fleet.Store) { st.Members[1].Trouble = "does not answer" }, true},
+		"nobody's":        {func(_ *fleet.Snapshot, st *fleet.Store) { st.Trouble, st.Confirmed = "is wrong", false }, false},
+		"nobody goes on":  {func(s *fleet.Snapshot, st *fleet.Store) { begun(s, st, "orders-master-0", "r-1") }, true},
+		"somebody moves":  {func(s *fleet.Snapshot, st *fleet.Store) { begun(s, st, "orders-master-0", "r-1").Idle = false }, false},
+		"another of them": {func(s *fleet.Snapshot, _ *fleet.Store) { s.Stores[0].Trouble = "is wrong" }, true},
+	} {
+		s := shop()
+		addCache(&s)
+		c.spoil(&s, addOrders(&s))
+		d, err := storesOf(&s, "")
+		if err != nil || d.troubled() != c.want {
+			t.Errorf("%s: %v, %v", name, d.troubled(), err)
+		}
+	}
+}
+
 func TestStoresDocument(t *testing.T) {
 	s := shop()
 	addOrders(&s)

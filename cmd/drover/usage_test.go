@@ -44,7 +44,7 @@ func TestUsage(t *testing.T) {
 		{"move", 64, "accepts 1 arg"},
 		{"move shop/a -n blue", 64, "pod shop/a is not in namespace blue"},
 		{"move a --kubeconfig /nonexistent", 1, "/nonexistent"},
-		{"promote a --force --takeover", 64, "if any flags in the group [force takeover]"},
+		{"promote a --force --takeover", 64, "--force or --takeover, not both"},
 		{"promote", 64, "accepts 1 arg"},
 		{"stores a b", 64, "accepts at most 1 arg"},
 		{"stores -o xml", 64, "not a format"},

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	"sigs.k8s.io/yaml"
 
 	"drover.dev/aws"
 	"drover.dev/kube"
@@ -75,6 +76,24 @@ func TestRolesAreBound(t *testing.T) {
 // The page of permissions says what the lists say.
 func TestPermissionsPage(t *testing.T) {
 	written(t, "../../docs/permissions.md", permissionsText())
+}
+
+// The Role that people copy from the page of stores is what stores need, no more and no less.
+func TestStoresPageHasTheRole(t *testing.T) {
+	page, err := os.ReadFile("../../docs/stores.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, found := strings.Cut(string(page), "```yaml\napiVersion: rbac.authorization.k8s.io/v1\n")
+	block, _, ends := strings.Cut(block, "\n---\n")
+	var role rbacv1.Role
+	if err := yaml.UnmarshalStrict([]byte(block), &role); err != nil || !found || !ends {
+		t.Fatalf("no Role on the page: %v\n%s", err, block)
+	}
+	want := byNamespace(kube.StoreRights("shop", "cache-drover"))[role.Namespace]
+	if role.Kind != "Role" || !reflect.DeepEqual(role.Rules, want) {
+		t.Errorf("%s\nwant %v", block, want)
+	}
 }
 
 // written compares a generated file with what it is to be, or writes it, and tells whether it did.

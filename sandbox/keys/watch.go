@@ -13,8 +13,11 @@ import (
 // Watch counts failovers. It asks and asks again rather than listen: every failover has an epoch of its own that stays to be seen, while an event
 // is lost with the Sentinel that is just being moved.
 type Watch struct {
+	stores []Store
+	dial   Dial
 	cancel context.CancelFunc
 	work   sync.WaitGroup
+	last   sync.Once
 
 	mu     sync.Mutex
 	shards map[string]*shard // by store, and for a cluster by slots
@@ -39,26 +42,35 @@ const askEvery = 200 * time.Millisecond
 
 // StartWatch watches stores until Stop. It tells of each failover as it is seen.
 func StartWatch(stores []Store, dial Dial, tell func(Failover)) *Watch {
-	w := &Watch{shards: map[string]*shard{}, tell: tell}
+	w := &Watch{stores: stores, dial: dial, shards: map[string]*shard{}, tell: tell}
 	var life context.Context
 	life, w.cancel = context.WithCancel(context.Background())
 	for _, s := range stores {
 		w.work.Go(func() {
 			for pause(life, askEvery) {
-				views := s.Look(life, dial)
-				for _, f := range w.learn(s, views) {
-					w.tell(f)
-				}
+				w.look(life, s)
 			}
 		})
 	}
 	return w
 }
 
-// Stop ends the watching and returns how many failovers each shard had.
+// look asks once, and tells of what is new.
+func (w *Watch) look(ctx context.Context, s Store) {
+	for _, f := range w.learn(s, s.Look(ctx, w.dial)) {
+		w.tell(f)
+	}
+}
+
+// Stop looks a last time, ends the watching, and returns how many failovers each shard had.
 func (w *Watch) Stop() map[string]int {
 	w.cancel()
 	w.work.Wait()
+	w.last.Do(func() { // the look that was under way was cut off, and the one before it may be old
+		for _, s := range w.stores {
+			w.look(context.Background(), s)
+		}
+	})
 	return w.Failovers()
 }
 
@@ -82,6 +94,9 @@ func (w *Watch) learn(s Store, views []View) []Failover {
 		for i, n := range v.Nodes {
 			if s.Master != "" && i > 0 || s.Master == "" && len(n.Slots) == 0 {
 				continue
+			}
+			if n.Is("failover_in_progress") {
+				continue // the Sentinel that leads it says the new epoch for a moment with the old address
 			}
 			name := s.Name
 			if s.Master == "" {

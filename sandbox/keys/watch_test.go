@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -29,6 +30,8 @@ func TestWatchSentinels(t *testing.T) {
 		{"an epoch that was no failover", []View{say(6, "b")}, 1},
 		{"back", []View{say(7, "a")}, 2},
 		{"one is late", []View{say(5, "b"), say(7, "a")}, 2},
+		{"the leader of the next is half way", []View{{Nodes: []Node{{Address: "a", Epoch: 8, Flags: []string{"master", "failover_in_progress"}}}}, say(7, "a")}, 2},
+		{"and done", []View{say(8, "b"), say(7, "a")}, 3},
 	} {
 		w.learn(s, c.views)
 		if got := w.Failovers()["session"]; got != c.want {
@@ -53,5 +56,18 @@ func TestWatchCluster(t *testing.T) {
 	}
 	if want := map[string]int{"cache 0-8191": 1, "cache 8192-16382 16383 [7->-aaaa]": 0}; !maps.Equal(w.Failovers(), want) {
 		t.Errorf("%v, want %v", w.Failovers(), want)
+	}
+}
+
+// What happened since the last look is seen when the watching ends, and not twice.
+func TestWatchLooksALastTime(t *testing.T) {
+	var looks atomic.Int32
+	w := StartWatch([]Store{{Name: "session", Members: func() []string { looks.Add(1); return nil }}}, nil, nil)
+	w.cancel() // before the first look
+	w.work.Wait()
+	before := looks.Load()
+	w.Stop()
+	if w.Stop(); looks.Load() != before+1 {
+		t.Errorf("%d looks after the end, want 1", looks.Load()-before)
 	}
 }

@@ -25,7 +25,9 @@ func configGet(c *Conn, a []string) any {
 		for _, name := range a[2:] {
 			names = append(names, strings.ToLower(name))
 		}
-		slices.SortFunc(names, func(x, y string) int { return cmp.Or(cmp.Compare(min(len(aliases[x]), 1), min(len(aliases[y]), 1)), cmp.Compare(x, y)) })
+		slices.SortFunc(names, func(x, y string) int {
+			return cmp.Or(cmp.Compare(min(len(aliases[x]), 1), min(len(aliases[y]), 1)), cmp.Compare(x, y))
+		})
 		for _, name := range slices.Compact(names) {
 			if value, known := c.p.settings[cmp.Or(aliases[name], name)]; known {
 				out = append(out, name, value)
