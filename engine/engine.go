@@ -172,7 +172,7 @@ type Ledger struct {
 // with the context.
 func (e *Engine) Run(ctx context.Context, p evac.Plan) (Ledger, error) {
 	r := e.Begin(p)
-	defer r.flights.wg.Wait()
+	defer r.flights.end()
 	for {
 		wait, done, err := r.Tick(ctx)
 		if err != nil {

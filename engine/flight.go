@@ -82,6 +82,12 @@ func (f *flights) settle() error {
 	return nil
 }
 
+// end waits for what is under way, and tells of it: the run is over, and nothing comes of an error any more.
+func (f *flights) end() {
+	f.wg.Wait()
+	_ = f.settle()
+}
+
 // launch begins what concerns stores beside the tick, and returns the rest.
 func (r *Run) launch(ctx context.Context, actions []fleet.Action, hand func(context.Context, fleet.Action) error, outcome func(fleet.Action, error) error) []fleet.Action {
 	var rest []fleet.Action

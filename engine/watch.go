@@ -59,7 +59,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	within, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer w.work.Wait()
-	defer w.run.flights.wg.Wait()
+	defer w.run.flights.end()
 	defer wg.Wait()
 	defer stop()
 	if c.Queue != nil {
