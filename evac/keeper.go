@@ -215,10 +215,6 @@ func (k *keeper) subject() *goal {
 
 // free lets the subject be evicted.
 func (k *keeper) free(g *goal) {
-	if g.roomy != nil && !g.hurried(k.now) && !g.roomy() {
-		k.wait("there is no room for it elsewhere by now")
-		return
-	}
 	k.freed = g
 }
 

@@ -247,18 +247,9 @@ func (v *tick) engaged() string {
 	return ""
 }
 
-// keepers collects the pods of stores on all exits. There is room for one when there is for its whole node; or for it alone, if another pod of its store is
-// on a node whose turn has come and may have to wait for it. To let them go ahead without need would fill the new nodes, and no old one would be empty.
+// keepers collects the pods of stores on all exits. There is room for one when there is for its whole node, or for it alone.
 func (v *tick) keepers(d *door) []kept {
 	var out []kept
-	turn := map[*fleet.Store]bool{}
-	for i := range v.exits {
-		if e := &v.exits[i]; d.open[e] {
-			for _, p := range e.pods {
-				turn[v.ix.storeOf(p)] = true
-			}
-		}
-	}
 	for i := range v.exits {
 		e := &v.exits[i]
 		if !v.mayGo(e) {
@@ -274,8 +265,8 @@ func (v *tick) keepers(d *door) []kept {
 				}
 				continue
 			}
-			x, st := e.has.loads[j].x, v.ix.storeOf(p)
-			out = append(out, kept{goal{p: p, node: e.node.Name, why: e.Why, roomy: func() bool { return (d.open[e] || turn[st]) && d.has(e, p) }, both: func() bool { return d.hasBoth(e, p) }}, func() { d.going = append(d.going, leaver{e, p, x}) }})
+			x := e.has.loads[j].x
+			out = append(out, kept{goal{p: p, node: e.node.Name, why: e.Why, roomy: func() bool { return d.has(e, p) }, both: func() bool { return d.hasBoth(e, p) }}, func() { d.going = append(d.going, leaver{e, p, x}) }})
 		}
 	}
 	return out
