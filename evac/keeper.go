@@ -203,7 +203,7 @@ func (k *keeper) choose(rank func(*goal) (int, string)) *goal {
 	return nil
 }
 
-// goal returns the subject while it still has to leave; nil when it has left, or need not any more.
+// subject returns the pod that is moved while it still has to leave; nil when it has left, or need not any more.
 func (k *keeper) subject() *goal {
 	for i := range k.goals {
 		if k.goals[i].p.Ref.UID == k.st.Move.Pod.UID {
@@ -328,7 +328,7 @@ func (k *keeper) lend(why string) {
 
 func tempName(pod string) string { return pod + "-drover" }
 
-// switched notes when the role was handed over, and tells whether that is long enough ago for clients to have followed.
+// lingers notes when the role was handed over, and tells whether that is long enough ago for clients to have followed.
 func (k *keeper) lingers(g *goal) bool {
 	m := k.st.Move
 	if m.Switched.IsZero() && !m.Home {
@@ -346,7 +346,7 @@ func (k *keeper) lingers(g *goal) bool {
 	return true
 }
 
-// settle says why a pod is not to be told to stop now, though nothing of its data stands against it.
+// unsettled says why a pod is not to be told to stop now, though nothing of its data stands against it.
 func unsettled(m *fleet.Member) string {
 	switch {
 	case m.Loading:
