@@ -57,8 +57,10 @@ func (k *sentinelKeeper) back(master *fleet.Member) bool {
 		k.wait("%s", k.absent(name))
 	case me.Trouble != "":
 		k.wait("it runs on %s and does not answer yet: %s", me.Node, me.Trouble)
-	case me != master && me.Role == fleet.RoleReplica && k.st.At(me.Master) != master:
+	case me != master && me.Role == fleet.RoleReplica && k.st.At(me.Master) != nil && k.st.At(me.Master) != master:
 		k.wait("it follows %s, and the master is %s: the Sentinels put that right, or a person (REPLICAOF)", me.Master, master.Pod.Name)
+	case me != master && !synced(me) && !me.Link && !me.Syncing && !me.Loading && k.now.Sub(k.st.Move.Since) > patience:
+		k.wait("its link to %s is down: does it have the master's password (masterauth), and is that the right address?", me.Master)
 	case me != master && !synced(me):
 		k.wait("it gets its data from %s", master.Pod.Name)
 	case !me.Ready:
