@@ -129,7 +129,7 @@ type MoverPolicySpec struct {
 	Hooks *Hooks `json:"hooks,omitempty"`
 
 	// Of one call of a hook; 5s, and 7s at most counts. It is called again until it succeeds.
-	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="want a duration above zero"
+	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s') && duration(self) <= duration('7s')",message="want a duration above zero, and at most 7s"
 	// +optional
 	HookTimeout *metav1.Duration `json:"hookTimeout,omitempty"`
 
@@ -144,26 +144,26 @@ type MoverPolicySpec struct {
 type Hooks struct {
 	// In the pod that is to leave, until it succeeds.
 	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:Pattern=`^(https?://:[0-9]+(/.*)?|exec: *[^ ].*)$`
+	// +kubebuilder:validation:Pattern=`^(https?://[^/ ]*:[0-9]+(/.*)?|exec([(][a-z0-9-]+[)])?: *[^ ].*)$`
 	// +optional
 	PreMove string `json:"preMove,omitempty"`
 
 	// In its successor, until it succeeds.
 	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:Pattern=`^(https?://:[0-9]+(/.*)?|exec: *[^ ].*)$`
+	// +kubebuilder:validation:Pattern=`^(https?://[^/ ]*:[0-9]+(/.*)?|exec([(][a-z0-9-]+[)])?: *[^ ].*)$`
 	// +optional
 	Ready string `json:"ready,omitempty"`
 
 	// In the successor, once.
 	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:Pattern=`^(https?://:[0-9]+(/.*)?|exec: *[^ ].*)$`
+	// +kubebuilder:validation:Pattern=`^(https?://[^/ ]*:[0-9]+(/.*)?|exec([(][a-z0-9-]+[)])?: *[^ ].*)$`
 	// +optional
 	PostMove string `json:"postMove,omitempty"`
 }
 
 // Guard bounds how long an eviction is refused while drover moves the pod in its own way.
 type Guard struct {
-	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="want a duration above zero"
+	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s') && duration(self) <= duration('7s')",message="want a duration above zero, and at most 7s"
 	Hold metav1.Duration `json:"hold"`
 
 	// What becomes of evictions after that.
