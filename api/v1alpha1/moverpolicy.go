@@ -163,7 +163,7 @@ type Hooks struct {
 
 // Guard bounds how long an eviction is refused while drover moves the pod in its own way.
 type Guard struct {
-	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s') && duration(self) <= duration('7s')",message="want a duration above zero, and at most 7s"
+	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="want a duration above zero"
 	Hold metav1.Duration `json:"hold"`
 
 	// What becomes of evictions after that.
