@@ -73,7 +73,7 @@ func planNotes(w io.Writer, d *planDocument) {
 		fmt.Fprintln(w, "Note:", n)
 	}
 	for _, m := range d.Moves {
-		if m.Why != "" && d.Steps == nil {
+		if m.Why != "" && d.Steps == nil && !(len(d.Stores) > 0 && strings.HasPrefix(m.Why, "mover ")) { // a line for each store says more
 			fmt.Fprintf(w, "Note: pod %s: %s\n", m.Pod, m.Why)
 		}
 	}
