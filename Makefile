@@ -26,7 +26,7 @@ controlplane: build ## the sandbox's control plane, into the user's cache
 test: tools controlplane ## all tests, with end-to-end tests on the real control plane
 	go vet ./...
 	cd controlplane && go test -vet=off ./... # vet would analyse all of Kubernetes first
-	go test -p 1 -timeout 40m $(TESTS)
+	go test -p 1 -timeout 60m $(TESTS)
 
 check: ## the quick part: format, vet, and the tests that need no control plane
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these" >&2; exit 1; }
