@@ -124,13 +124,14 @@ var forecastLine = regexp.MustCompile(`Done in .* \(forecast ([0-9hms.]+)\)`)
 
 // runSelf runs drover rotate as anybody would: this same program, in another process, with nothing but the environment. It prints the plan
 // first, and returns its forecast.
-func (a *app) runSelf(ctx context.Context, w *sandbox.World, group string) (time.Duration, error) {
+func (a *app) runSelf(ctx context.Context, w *sandbox.World, group string, more ...string) (time.Duration, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return 0, fmt.Errorf("find this program: %w", err)
 	}
-	fmt.Fprintf(a.err, "\n$ drover rotate %s --yes\n", group)
-	cmd := exec.CommandContext(ctx, self, "rotate", group, "--yes", "--color", a.color)
+	args := append([]string{"rotate", group, "--yes"}, more...)
+	fmt.Fprintf(a.err, "\n$ drover %s\n", strings.Join(args, " "))
+	cmd := exec.CommandContext(ctx, self, append(args, "--color", a.color)...)
 	cmd.Env = append(os.Environ(), w.Env()...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 30 * time.Second

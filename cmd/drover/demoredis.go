@@ -156,7 +156,7 @@ func (d *redisDemo) replace(ctx context.Context) error {
 	if err := publish(ctx, d.w.Env(), sandbox.RedisGroup, d.a.err); err != nil {
 		return err
 	}
-	_, err := d.a.runSelf(ctx, d.w, sandbox.RedisGroup)
+	_, err := d.a.runSelf(ctx, d.w, sandbox.RedisGroup, "--surge", "6")
 	return err
 }
 

@@ -50,7 +50,7 @@ func watchedLife(w asked) (said []string, took map[string]time.Duration) {
 	m, r, s := likeMaster+" ", likeReplica+" ", likeSentinels[0]+" "
 	said = play(w,
 		m+"INFO", r+"INFO", s+"INFO", m+"ROLE", r+"ROLE", s+"ROLE", m+"CLIENT INFO", m+"CLIENT ID", m+"DBSIZE", m+"SET k v", m+"WAIT 1 1000", r+"GET k", r+"GET nil", m+"APPEND k w",
-		m+"INFO keyspace", r+"SET a b", m+"CONFIG GET min-replicas-to-write min-replicas-max-lag", m+"CONFIG GET replica-priority", m+"CONFIG GET slave-priority", m+"CONFIG GET nothing",
+		m+"INFO keyspace", r+"SET a b", m+"CONFIG GET min-replicas-to-write", m+"CONFIG GET min-replicas-max-lag", m+"CONFIG GET replica-priority", m+"CONFIG GET slave-priority", m+"CONFIG GET nothing",
 		m+"CONFIG SET min-replicas-to-write 2 min-replicas-max-lag 2", m+"SET a b", m+"INFO replication", m+"CONFIG SET min-replicas-to-write 0", m+"CONFIG SET min-replicas-to-write x",
 		m+"CONFIG SET foo 1", m+"CONFIG SET replica-announced maybe", m+"CONFIG SET cluster-enabled yes", m+"CONFIG SET", m+"FOO bar", m+"CLIENT FOO", m+"SET a", m+"REPLICAOF a b",
 		m+"AUTH x", m+"AUTH a b", m+"AUTH default x", m+"CLIENT PAUSE x WRITE", m+"CLIENT PAUSE 1 FOO", m+"CLIENT UNPAUSE", m+"CLIENT KILL TYPE nobody", m+"CLIENT KILL ID 9999", m+"CLUSTER NODES",
