@@ -108,7 +108,6 @@ const (
 	setFence       = "min-replicas-to-write"
 	setLag         = "min-replicas-max-lag"
 	setPriority    = "replica-priority"
-	setAnnounced   = "replica-announced"
 	setMigration   = "cluster-allow-replica-migration"
 	setNoFailover  = "cluster-replica-no-failover"
 	setReplicaIP   = "replica-announce-ip"

@@ -56,7 +56,7 @@ func newGenuine(t *testing.T) *genuine {
 		t.Skip("real processes take their time")
 	}
 	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("no redis-server: ", err)
+		t.Fatal("redis-server is needed by this test: ", err)
 	}
 	if out, err := exec.Command("redis-server", "--version").Output(); err != nil || !strings.Contains(string(out), "v="+version) {
 		t.Skipf("redis-server is another one than that modelled: %s %v", out, err)
