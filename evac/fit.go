@@ -188,7 +188,7 @@ func (r *room) near(p *fleet.Pod) *near {
 }
 
 func meant(t fleet.PodTerm, p *fleet.Pod) bool {
-	return matches(t.Match, p.Labels) && (slices.Contains(t.Namespaces, p.Ref.Namespace) || slices.Contains(t.Namespaces, "*"))
+	return t.Match.Holds(p.Labels) && (slices.Contains(t.Namespaces, p.Ref.Namespace) || slices.Contains(t.Namespaces, "*"))
 }
 
 func repelling(c *company, at spot) []standing  { return c.repels[at] }
@@ -210,7 +210,7 @@ func (r *room) walls(t fleet.PodTerm, p *fleet.Pod) walls {
 	w := walls{t.Topology, map[string]*fleet.Pod{}}
 	for _, at := range spots(t.Namespaces, t.Match) {
 		r.see(at, standingAt, p, func(q *fleet.Pod, n *fleet.Node) {
-			if d := domain(n, t.Topology); d != "" && matches(t.Match, q.Labels) {
+			if d := domain(n, t.Topology); d != "" && t.Match.Holds(q.Labels) {
 				w.in[d] = q
 			}
 		})
@@ -234,7 +234,7 @@ func (r *room) skew(t fleet.Spread, p *fleet.Pod) skew {
 	for _, at := range spots([]string{p.Ref.Namespace}, t.Match) {
 		r.see(at, standingAt, p, func(q *fleet.Pod, n *fleet.Node) {
 			d := domain(n, t.Topology)
-			if _, counts := s.count[d]; counts && matches(t.Match, q.Labels) {
+			if _, counts := s.count[d]; counts && t.Match.Holds(q.Labels) {
 				s.count[d]++
 			}
 		})
@@ -247,7 +247,7 @@ func (r *room) skew(t fleet.Spread, p *fleet.Pod) skew {
 	if len(s.count) < t.MinDomains {
 		s.least, s.leastIn = 0, fmt.Sprintf("one of %d domains that are not there", t.MinDomains-len(s.count))
 	}
-	if matches(t.Match, p.Labels) {
+	if t.Match.Holds(p.Labels) {
 		s.self = 1
 	}
 	return s

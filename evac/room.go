@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"drover.dev/fleet"
@@ -288,30 +287,8 @@ func unasked(n *fleet.Node, p *fleet.Pod) string {
 			return fmt.Sprintf("label %s=%s is missing", k, v)
 		}
 	}
-	if len(p.Affinity) > 0 && !slices.ContainsFunc(p.Affinity, func(t fleet.Term) bool { return matches(t, n.Labels) }) {
+	if len(p.Affinity) > 0 && !slices.ContainsFunc(p.Affinity, func(t fleet.Term) bool { return t.Holds(n.Labels) }) {
 		return "its node affinity does not match"
 	}
 	return ""
-}
-
-func matches(t fleet.Term, labels map[string]string) bool {
-	for _, q := range t {
-		have, ok := labels[q.Key]
-		switch q.Operator {
-		case "In":
-			ok = ok && slices.Contains(q.Values, have)
-		case "NotIn":
-			ok = !ok || !slices.Contains(q.Values, have)
-		case "DoesNotExist":
-			ok = !ok
-		case "Gt", "Lt":
-			a, e1 := strconv.Atoi(have)
-			b, e2 := strconv.Atoi(append(slices.Clone(q.Values), "")[0])
-			ok = e1 == nil && e2 == nil && (q.Operator == "Gt" && a > b || q.Operator == "Lt" && a < b)
-		}
-		if !ok {
-			return false
-		}
-	}
-	return true
 }

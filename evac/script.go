@@ -30,7 +30,7 @@ func (k *scriptKeeper) unsound() string {
 
 func (k *scriptKeeper) rank(g *goal) (int, string) {
 	switch {
-	case k.st.Mover == fleet.LeaderMover && matches(fleet.Term{k.st.Spec.Leader}, g.p.Labels):
+	case k.st.Mover == fleet.LeaderMover && fleet.Term{k.st.Spec.Leader}.Holds(g.p.Labels):
 		return 1, ""
 	case !g.p.Ready:
 		return -1, ""

@@ -62,6 +62,24 @@ const (
 	Failover  Verb = "failover"  // Cluster: the slots go to Pod from its master Peer; Effect "", Force or Takeover
 	Leave     Verb = "leave"     // the cluster node in Pod, which has no slots, leaves and knows nobody any more
 	Disown    Verb = "disown"    // every member of Store forgets the cluster node ID
+
+	Remember Verb = "remember" // write Sleep into Environment, and again when its Marks, Fights or Exceptions change; what is there before is never changed
+	Archive  Verb = "archive"  // keep a second copy of Sleep at Target, outside of the cluster, and read it back
+	Conclude Verb = "conclude" // Environment's record is over: Ended goes into its history, in the same write
+	TurnOff  Verb = "turn off" // switch Part off and write its mark on it, in one patch; refused when its value is another than Part says
+	TurnOn   Verb = "turn on"  // switch Part on, to what it was before; one that is on already is left as it is
+	Unmark   Verb = "unmark"   // take Environment's mark off Part, which is on
+
+	MarkGroup      Verb = "mark group"      // write Bed on Group
+	UnmarkGroup    Verb = "unmark group"    // remove that
+	Bound          Verb = "bound"           // set Group's minimum To, if it is From
+	Protect        Verb = "protect"         // protect Instances of Group from scale-in
+	Unprotect      Verb = "unprotect"       // take that back
+	MarkDatabase   Verb = "mark database"   // write Environment and Run on Database
+	UnmarkDatabase Verb = "unmark database" // remove that
+	StopDatabase   Verb = "stop database"   // have RDS stop Database; refused while it is neither available nor stopped
+	StartDatabase  Verb = "start database"  // have RDS start it
+	SetCapacity    Verb = "set capacity"    // set the least capacity units of Database to ACU
 )
 
 // How a person may have the slots taken without the master's consent. Both lose writes that were acknowledged.
@@ -73,7 +91,8 @@ const (
 // Cloud tells whether the cloud's hand carries the verb out; otherwise the cluster's does.
 func (v Verb) Cloud() bool {
 	switch v {
-	case Journal, Forget, Suspend, Resume, Resize, Deregister, Terminate, Standby, Unstandby, Register, CreateGroup, DeleteGroup, Replace, Heartbeat, Complete:
+	case Journal, Forget, Suspend, Resume, Resize, Deregister, Terminate, Standby, Unstandby, Register, CreateGroup, DeleteGroup, Replace, Heartbeat, Complete,
+		MarkGroup, UnmarkGroup, Bound, Protect, Unprotect, MarkDatabase, UnmarkDatabase, StopDatabase, StartDatabase, SetCapacity:
 		return true
 	}
 	return false
@@ -116,6 +135,15 @@ type Action struct {
 	Fence     Fence           // Fence
 	ID        string          // Disown
 	Avoid     []string        // Lend: nodes that leave
+
+	Environment string       // verbs of environments
+	Sleep       *SleepRecord // Remember, Archive
+	Ended       *Sleep       // Conclude
+	Part        *PartRecord  // TurnOff, TurnOn, Unmark: as it was before
+	Bed         *GroupSleep  // MarkGroup
+	Database    string       // its id
+	ACU         float64
+
 	Expect    Expect
 	Why       string
 }
@@ -157,6 +185,16 @@ func (a Action) Key() string {
 		return "record " + a.Rotation.Run + " " + strings.Join(a.Rotation.Marks.Names(), " ") // not the moments: a refused one is asked for again later
 	case Surge, Unsurge:
 		return fmt.Sprintf("%s %s %s", a.Verb, a.Workload, a.Pod.UID)
+	case Remember, Archive, Conclude:
+		return fmt.Sprintf("%s %s %s", a.Verb, a.Environment, a.Run)
+	case TurnOff, TurnOn, Unmark:
+		return fmt.Sprintf("%s %s %s", a.Verb, a.Part.ID(), a.Part.UID)
+	case Bound:
+		return fmt.Sprintf("bound %s %d %d", a.Group, a.From, a.To)
+	case Protect, Unprotect:
+		return fmt.Sprintf("%s %s %s", a.Verb, a.Group, strings.Join(a.Instances, " "))
+	case MarkDatabase, UnmarkDatabase, StopDatabase, StartDatabase, SetCapacity:
+		return fmt.Sprintf("%s %s", a.Verb, a.Database)
 	case Engage:
 		return fmt.Sprintf("engage %s %s %s %d %d %d %v", a.Store, a.Pod.UID, a.Move.Run, a.Move.Switches, len(a.Move.Ghosts), len(a.Move.Prior), a.Move.Hooked)
 	}
@@ -255,6 +293,28 @@ func (a Action) String() string {
 		return fmt.Sprintf("create managed node group %s as a copy of %s", a.Copy, a.Group)
 	case DeleteGroup:
 		return "delete managed node group " + a.Group
+	case Remember:
+		return fmt.Sprintf("record sleep %s of environment %s", a.Run, a.Environment)
+	case Archive:
+		return fmt.Sprintf("archive sleep %s of environment %s at %s", a.Run, a.Environment, a.Target)
+	case Conclude:
+		return fmt.Sprintf("conclude sleep %s of environment %s", a.Run, a.Environment)
+	case TurnOff:
+		return fmt.Sprintf("turn %s off", a.Part.ID())
+	case TurnOn:
+		return fmt.Sprintf("turn %s on", a.Part.ID())
+	case Unmark:
+		return "unmark " + a.Part.ID()
+	case MarkGroup, UnmarkGroup:
+		return fmt.Sprintf("%s %s", a.Verb, a.Group)
+	case Bound:
+		return fmt.Sprintf("lower or raise the minimum of group %s from %d to %d", a.Group, a.From, a.To)
+	case Protect, Unprotect:
+		return fmt.Sprintf("%s %d instances of group %s from scale-in", a.Verb, len(a.Instances), a.Group)
+	case MarkDatabase, UnmarkDatabase, StopDatabase, StartDatabase:
+		return fmt.Sprintf("%s %s", a.Verb, a.Database)
+	case SetCapacity:
+		return fmt.Sprintf("set the least capacity of database %s to %g", a.Database, a.ACU)
 	}
 	return fmt.Sprintf("%s node %s", a.Verb, a.Node)
 }

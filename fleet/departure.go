@@ -26,6 +26,7 @@ const (
 	Drain    Cause = "drain"
 	Undo     Cause = "undo"   // a run's own new node goes again, because the run is taken back
 	Noticed  Cause = "notice" // AWS takes it
+	Sleeping Cause = "environment" // the environment that it works for is switched off
 )
 
 // Name is the node's name, else the instance's id: what a person would type.

@@ -27,6 +27,16 @@ type Snapshot struct {
 	Probes      []Probe          // what the run's health probes say
 	Stopped     *Pause           // the cluster-wide stop; nil when it is off
 	Unjournaled string           // why this cluster cannot hold rotation records; "" when it can
+
+	// What follows is there for those who switch environments, and empty for everybody else.
+
+	Environments []Environment // by name
+	Parts        []Part        // what a stop may change, of all environments and of nobody's, as SortParts orders them
+	Services     []Service
+	Backends     []Backend
+	Busy         []Busy
+	Databases    []Database // those that environments name, by ID
+	Unslept      string     // why this cluster cannot hold records of sleeps; "" when it can
 }
 
 // Group returns the group of that name, or nil.
@@ -194,5 +204,10 @@ func (s Snapshot) Clone() Snapshot {
 		c.Cases[i] = c.Cases[i].Clone()
 	}
 	c.Probes = slices.Clone(s.Probes)
+	c.Environments = slices.Clone(s.Environments)
+	for i := range c.Environments {
+		c.Environments[i] = c.Environments[i].Clone()
+	}
+	c.Parts, c.Databases = slices.Clone(s.Parts), slices.Clone(s.Databases)
 	return c
 }

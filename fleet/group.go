@@ -27,6 +27,8 @@ type Group struct {
 
 	Blind bool // what EC2 announces about its instances has not been read yet: that none is shown says nothing
 
+	Sleep *GroupSleep // an environment's copy of how the group was; nil when none has changed it
+
 	Cluster string // of its tag kubernetes.io/cluster/NAME; "" when it has none
 	Hooks   []Hook
 	Retains bool // an instance whose hook is abandoned or runs out is kept, outside of the group's desired capacity, until it is ended by id
@@ -102,6 +104,10 @@ func (g Group) clone() Group {
 	if g.Managed != nil {
 		m := *g.Managed
 		g.Managed = &m
+	}
+	if g.Sleep != nil {
+		m := *g.Sleep
+		g.Sleep = &m
 	}
 	return g
 }
@@ -197,6 +203,7 @@ type Instance struct {
 	Launched       time.Time // zero when the cloud no longer knows
 	Targets        []Target  // its state in each attached target group that knows it
 
+	Protected bool // from scale-in
 	Spot      bool
 	Reclaimed time.Time   // when EC2 said that it takes the spot instance back; zero when it has not
 	Scheduled []Scheduled // what EC2 will do to it

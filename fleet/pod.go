@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -107,6 +108,28 @@ func (o Toleration) covers(t Taint) bool {
 
 // Term is one alternative of a node affinity: all its requirements hold.
 type Term []Requirement
+
+// Holds tells whether labels meet all requirements.
+func (t Term) Holds(labels map[string]string) bool {
+	return !slices.ContainsFunc(t, func(q Requirement) bool { return !q.holds(labels) })
+}
+
+func (q Requirement) holds(labels map[string]string) bool {
+	have, ok := labels[q.Key]
+	switch q.Operator {
+	case "In":
+		return ok && slices.Contains(q.Values, have)
+	case "NotIn":
+		return !ok || !slices.Contains(q.Values, have)
+	case "DoesNotExist":
+		return !ok
+	case "Gt", "Lt":
+		a, e1 := strconv.Atoi(have)
+		b, e2 := strconv.Atoi(append(slices.Clone(q.Values), "")[0])
+		return e1 == nil && e2 == nil && (q.Operator == "Gt" && a > b || q.Operator == "Lt" && a < b)
+	}
+	return ok
+}
 
 // Requirement is one node label requirement; Operator in Kubernetes' words (In, NotIn, Exists, DoesNotExist, Gt, Lt).
 type Requirement struct {

@@ -197,7 +197,8 @@ func TestDefinitionsHoldTheLine(t *testing.T) {
 		"hold":         {map[string]any{"guard": map[string]any{"hold": "0s"}}, "above zero"},
 		"port":         {map[string]any{"mover": "sentinel", "port": int64(70000)}, "spec.port"},
 		"onTimeout":    {map[string]any{"guard": map[string]any{"hold": "1m", "onTimeout": "wait"}}, "Unsupported value"},
-		"a script":     {map[string]any{"mover": "script", "hooks": map[string]any{"preMove": "http://:80/go"}, "hookTimeout": "20s"}, ""},
+		"a script":     {map[string]any{"mover": "script", "hooks": map[string]any{"preMove": "http://:80/go"}, "hookTimeout": "7s"}, ""},
+		"a long one":   {map[string]any{"mover": "script", "hooks": map[string]any{"preMove": "http://:80/go"}, "hookTimeout": "20s"}, "at most 7s"},
 		"only a guard": {map[string]any{"guard": map[string]any{"hold": "5m"}, "namespaces": []any{w.name}}, ""},
 	} {
 		u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "drover.dev/v1alpha1", "kind": "MoverPolicy", "metadata": map[string]any{"name": strings.ReplaceAll(strings.ToLower(what), " ", "-") + "." + w.name}, "spec": tc.spec}}

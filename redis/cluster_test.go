@@ -230,38 +230,31 @@ func temporaryNode(t *testing.T, r *ring, h *Hand) {
 	temp := startNode(t)
 	r.add(temp, "temp")
 	r.st.Member("temp").Temp = true
-	mustAct(t, h, r.st, fleet.Action{Verb: fleet.Meet, Pod: ref("temp"), Peer: ref("c-3")})
+	mustSoon(t, h, r.st, fleet.Action{Verb: fleet.Meet, Pod: ref("temp"), Peer: ref("c-3")})
 	if temp.setting(setClusterIP) != temp.ip || temp.setting(setNoFailover) != "yes" {
 		t.Error("the temporary node announces no address of its own, or would stand for election")
 	}
 	mustRefuse(t, h, r.st, fleet.Action{Verb: fleet.Failover, Pod: ref("temp"), Peer: ref("c-3")}, "not known as a replica")
 	r.wait(t, h, "all know the temporary node", func(st fleet.Store) bool { return sees(st, "temp", fleet.RoleMaster, 0) && st.Member("c-0").Link })
-	mustAct(t, h, r.st, fleet.Action{Verb: fleet.Replicate, Pod: ref("temp"), Peer: ref("c-3")})
-	r.wait(t, h, "all know it as a replica", func(st fleet.Store) bool {
-		for _, m := range st.Members {
-			if p, _ := find(m.View, st.Member("temp").ID); p.Of != st.Member("c-3").ID {
-				return false
-			}
-		}
-		return sees(st, "temp", fleet.RoleReplica, 0)
-	})
-	mustAct(t, h, r.st, fleet.Action{Verb: fleet.Failover, Pod: ref("temp"), Peer: ref("c-3")})
+	mustSoon(t, h, r.st, fleet.Action{Verb: fleet.Replicate, Pod: ref("temp"), Peer: ref("c-3")})
+	r.wait(t, h, "all know it as a replica", allFollow("temp", "c-3"))
+	mustSoon(t, h, r.st, fleet.Action{Verb: fleet.Failover, Pod: ref("temp"), Peer: ref("c-3")})
 	mustRefuse(t, h, r.st, fleet.Action{Verb: fleet.Leave, Pod: ref("temp")}, "owns 5461 slots")
 	st := r.wait(t, h, "c-3 follows the temporary node", func(st fleet.Store) bool {
 		return sees(st, "c-3", fleet.RoleReplica, 0) && sees(st, "c-0", fleet.RoleReplica, 0)
 	})
 	mustRefuse(t, h, st, fleet.Action{Verb: fleet.Disown, ID: st.Member("temp").ID}, "owns 5461 slots")
-	mustAct(t, h, st, fleet.Action{Verb: fleet.Failover, Pod: ref("c-3"), Peer: ref("temp")})
+	mustSoon(t, h, st, fleet.Action{Verb: fleet.Failover, Pod: ref("c-3"), Peer: ref("temp")})
 	id := st.Member("temp").ID
-	st = r.wait(t, h, "the temporary node is a replica again", func(st fleet.Store) bool {
-		return sees(st, "temp", fleet.RoleReplica, 0) && sees(st, "c-0", fleet.RoleReplica, 0)
+	st = r.wait(t, h, "all know it as a replica again", func(st fleet.Store) bool {
+		return allFollow("temp", "c-3")(st) && allFollow("c-0", "c-3")(st)
 	})
 	for range 2 {
-		mustAct(t, h, st, fleet.Action{Verb: fleet.Leave, Pod: ref("temp")})
+		mustSoon(t, h, st, fleet.Action{Verb: fleet.Leave, Pod: ref("temp")})
 	}
 	temp.stop()
 	for range 2 {
-		mustAct(t, h, st, fleet.Action{Verb: fleet.Disown, ID: id})
+		mustSoon(t, h, st, fleet.Action{Verb: fleet.Disown, ID: id})
 	}
 	r.st.Members = r.st.Members[:6]
 	st = observed(h, r.st)
@@ -269,6 +262,18 @@ func temporaryNode(t *testing.T, r *ring, h *Hand) {
 		if _, known := find(m.View, id); known || len(m.View) != 6 {
 			t.Errorf("pod %s still knows the temporary node", m.Pod)
 		}
+	}
+}
+
+// allFollow says that every member has heard of it: gossip takes its time, and a hand asks each of them.
+func allFollow(replica, master string) func(fleet.Store) bool {
+	return func(st fleet.Store) bool {
+		for _, m := range st.Members {
+			if p, _ := find(m.View, st.Member(replica).ID); p.Of != st.Member(master).ID {
+				return false
+			}
+		}
+		return sees(st, replica, fleet.RoleReplica, 0)
 	}
 }
 

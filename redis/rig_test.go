@@ -193,6 +193,18 @@ func mustAct(t *testing.T, h *Hand, st fleet.Store, a fleet.Action) {
 	}
 }
 
+// mustSoon acts as the engine does: it asks again while an action is refused, for a gossip of seven nodes takes its time on a busy machine.
+func mustSoon(t *testing.T, h *Hand, st fleet.Store, a fleet.Action) {
+	t.Helper()
+	var err error
+	for range 5 {
+		if err = act(h, st, a); err == nil {
+			return
+		}
+	}
+	t.Fatalf("%s: %v", a, err)
+}
+
 // mustRefuse fails unless an action is refused, with words that say why.
 func mustRefuse(t *testing.T, h *Hand, st fleet.Store, a fleet.Action, words string) {
 	t.Helper()
