@@ -144,8 +144,8 @@ type Action struct {
 	Database    string       // its id
 	ACU         float64
 
-	Expect    Expect
-	Why       string
+	Expect Expect
+	Why    string
 }
 
 // How a hook is answered. For an instance that goes, both end it; Abandon skips other hooks, and retains it where the group says so.

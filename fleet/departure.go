@@ -24,8 +24,8 @@ type Cause string
 const (
 	Rotation Cause = "rotation"
 	Drain    Cause = "drain"
-	Undo     Cause = "undo"   // a run's own new node goes again, because the run is taken back
-	Noticed  Cause = "notice" // AWS takes it
+	Undo     Cause = "undo"        // a run's own new node goes again, because the run is taken back
+	Noticed  Cause = "notice"      // AWS takes it
 	Sleeping Cause = "environment" // the environment that it works for is switched off
 )
 
