@@ -27,7 +27,10 @@ var arrows = map[string][]string{
 	"admit":             {"fleet"},
 	"notice":            {"fleet"},
 	"pipeline":          {"fleet"},
-	"engine":            {"fleet", "depart", "evac"},
+	"schedule":          {"fleet"},
+	"price":             {"fleet"},
+	"env":               {"fleet", "evac", "schedule", "price"},
+	"engine":            {"fleet", "depart", "evac", "env"},
 	"api/v1alpha1":      {"fleet"},
 	"deploy/crds":       {},
 	"deploy/controller": {},
@@ -36,9 +39,12 @@ var arrows = map[string][]string{
 	"aws":               {"fleet", "pipeline"},
 	"imds":              {"fleet", "notice"},
 	"redis":             {"fleet"},
+	"postgres":          {"fleet"},
+	"archive":           {"fleet"},
 	"metrics":           {},
 	"sandbox/cloud":     {},
 	"sandbox/wire":      {"sandbox/cloud"},
+	"sandbox/database":  {"sandbox/cloud"},
 	"sandbox/plane":     {},
 	"sandbox/machine":   {},
 	"sandbox/balancer":  {},
@@ -48,7 +54,7 @@ var arrows = map[string][]string{
 	"sandbox/cluster":   {"fleet"},
 	"sandbox/store":     {},
 	"sandbox/fast":      {"fleet", "sandbox/cloud", "sandbox/cluster"},
-	"sandbox":           {"sandbox/cloud", "sandbox/wire", "sandbox/plane", "sandbox/machine", "sandbox/balancer"},
+	"sandbox":           {"sandbox/cloud", "sandbox/wire", "sandbox/plane", "sandbox/machine", "sandbox/balancer", "sandbox/database"},
 	"cmd/drover":        {"*"},
 	"scenario":          {"*"},
 }
@@ -58,6 +64,8 @@ var bans = []struct{ in, imports, why string }{
 	{"fleet", "", "fleet is the leaf: the standard library only"},
 	{"depart", "", "the mind thinks on snapshots: the standard library and fleet only"},
 	{"evac", "", "the mind thinks on snapshots: the standard library and fleet only"},
+	{"env", "", "the mind thinks on snapshots: the standard library, fleet and other minds only"},
+	{"price", "", "what things cost depends on nothing but the lists: the standard library and fleet only"},
 	{"engine", "k8s.io/", "the engine owns small interfaces; Kubernetes is kube's"},
 	{"engine", "github.com/aws/", "the engine owns small interfaces; AWS is aws's"},
 	{"notice", "", "what a message says depends on nothing but the message: the standard library and fleet only"},
@@ -74,7 +82,7 @@ var bans = []struct{ in, imports, why string }{
 }
 
 // pure packages decide; they must not be able to act, wait or look at a clock.
-var pure = []string{"fleet", "depart", "evac", "notice", "pipeline"}
+var pure = []string{"fleet", "depart", "evac", "env", "schedule", "price", "notice", "pipeline"}
 
 var impure = []string{"context", "net", "net/http", "os", "os/exec", "sync", "log", "log/slog", "math/rand", "math/rand/v2"}
 

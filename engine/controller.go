@@ -100,6 +100,9 @@ type Controller struct {
 	// Canary is told that a message of drover check came through.
 	Canary func(ctx context.Context, n fleet.Notice) error
 
+	// Database, if set, is told that RDS has started a database. It must not wait.
+	Database func()
+
 	// Alone holds the lease of people's runs while act replaces a node; it fails when somebody else has it. Nil where nobody else acts.
 	Alone func(ctx context.Context, act func(ctx context.Context) error) error
 

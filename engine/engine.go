@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"drover.dev/env"
 	"drover.dev/evac"
 	"drover.dev/fleet"
 )
@@ -395,7 +396,7 @@ func delay(tries int) time.Duration { return min(retryMin<<min(tries, 10), retry
 func (r *Run) assume(s *fleet.Snapshot) {
 	var still []assumption
 	for _, a := range r.assumed {
-		if evac.Assume(s, a.action) && s.Now.Before(a.until) {
+		if env.Assume(s, a.action) && s.Now.Before(a.until) {
 			still = append(still, a)
 		}
 	}

@@ -195,6 +195,12 @@ func (w *Watch) notice(ctx context.Context, s *fleet.Snapshot, n fleet.Notice) (
 		}
 		return Canaried, w.Canary(ctx, n)
 	}
+	if n.Kind == fleet.DatabaseNotice {
+		if w.Database != nil {
+			w.Database()
+		}
+		return Ignored, nil
+	}
 	if depart.Moot(s, n, w.Policy) != "" {
 		if n.Kind == fleet.LaunchHook {
 			w.poke()

@@ -122,7 +122,7 @@ func (v *tick) exit(e *exit) {
 		v.hold("node "+e.Name(), "is empty; %s", why)
 		return
 	}
-	if e.group.Managed != nil {
+	if e.group.Managed != nil && v.plan.Group(e.Group) != nil {
 		v.emptied[e.Instance] = true
 		return
 	}
@@ -170,6 +170,9 @@ func (v *tick) barrier(e *exit) bool {
 // needed says why an exit may not leave a target group yet: the receiving side of the barrier. New targets under registration come first,
 // and the last healthy target never goes.
 func (v *tick) needed(e *exit, arn string) string {
+	if e.Cause == fleet.Sleeping && v.allGo(arn) {
+		return "" // nobody is served any more
+	}
 	r := v.receivers(arn)
 	for _, id := range r.initial {
 		if id != e.Instance {
@@ -180,6 +183,18 @@ func (v *tick) needed(e *exit, arn string) string {
 		return "no other target is healthy"
 	}
 	return ""
+}
+
+// allGo tells whether every instance that a target group knows leaves with the plan.
+func (v *tick) allGo(arn string) bool {
+	for i := range v.s.Groups {
+		for j := range v.s.Groups[i].Instances {
+			if in := &v.s.Groups[i].Instances[j]; in.Target(arn) != fleet.TargetUnused && !v.isExit[in.ID] && !in.Leaving() {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // receivers are the targets of a target group that get requests, or soon will; those that this tick takes out are left out.

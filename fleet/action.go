@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -70,6 +71,10 @@ const (
 	TurnOn   Verb = "turn on"  // switch Part on, to what it was before; one that is on already is left as it is
 	Unmark   Verb = "unmark"   // take Environment's mark off Part, which is on
 
+	Place      Verb = "place"       // have new pods of a workload run where Placement says
+	MakeBudget Verb = "make budget" // make NewBudget
+	MakeGroup  Verb = "make group"  // make NewGroup
+
 	MarkGroup      Verb = "mark group"      // write Bed on Group
 	UnmarkGroup    Verb = "unmark group"    // remove that
 	Bound          Verb = "bound"           // set Group's minimum To, if it is From
@@ -92,7 +97,7 @@ const (
 func (v Verb) Cloud() bool {
 	switch v {
 	case Journal, Forget, Suspend, Resume, Resize, Deregister, Terminate, Standby, Unstandby, Register, CreateGroup, DeleteGroup, Replace, Heartbeat, Complete,
-		MarkGroup, UnmarkGroup, Bound, Protect, Unprotect, MarkDatabase, UnmarkDatabase, StopDatabase, StartDatabase, SetCapacity:
+		MarkGroup, UnmarkGroup, Bound, Protect, Unprotect, MarkDatabase, UnmarkDatabase, StopDatabase, StartDatabase, SetCapacity, MakeGroup:
 		return true
 	}
 	return false
@@ -141,6 +146,9 @@ type Action struct {
 	Ended       *Sleep       // Conclude
 	Part        *PartRecord  // TurnOff, TurnOn, Unmark: as it was before
 	Bed         *GroupSleep  // MarkGroup
+	NewGroup    *NewGroup    // MakeGroup
+	Placement   *Placement   // Place
+	NewBudget   *NewBudget   // MakeBudget
 	Database    string       // its id
 	ACU         float64
 
@@ -189,6 +197,12 @@ func (a Action) Key() string {
 		return fmt.Sprintf("%s %s %s", a.Verb, a.Environment, a.Run)
 	case TurnOff, TurnOn, Unmark:
 		return fmt.Sprintf("%s %s %s", a.Verb, a.Part.ID(), a.Part.UID)
+	case Place:
+		return "place " + a.Placement.Owner.String() + " " + a.Placement.UID
+	case MakeBudget:
+		return "make budget " + a.NewBudget.Namespace + "/" + a.NewBudget.Name
+	case MakeGroup:
+		return "make group " + a.NewGroup.Name
 	case Bound:
 		return fmt.Sprintf("bound %s %d %d", a.Group, a.From, a.To)
 	case Protect, Unprotect:
@@ -210,6 +224,16 @@ func shortARN(arn string) string {
 		return parts[1]
 	}
 	return arn
+}
+
+// labelled prints labels as key=value.
+func labelled(labels map[string]string) string {
+	var out []string
+	for k, v := range labels {
+		out = append(out, k+"="+v)
+	}
+	slices.Sort(out)
+	return strings.Join(out, ",")
 }
 
 // String is the action as it is shown: verb, subject, detail.
@@ -305,6 +329,12 @@ func (a Action) String() string {
 		return fmt.Sprintf("turn %s on", a.Part.ID())
 	case Unmark:
 		return "unmark " + a.Part.ID()
+	case Place:
+		return fmt.Sprintf("place %s on nodes with %s", a.Placement.Owner, labelled(a.Placement.Labels))
+	case MakeBudget:
+		return fmt.Sprintf("make budget %s/%s: %d pod away at a time", a.NewBudget.Namespace, a.NewBudget.Name, a.NewBudget.MaxUnavailable)
+	case MakeGroup:
+		return fmt.Sprintf("make node group %s like %s, with %s", a.NewGroup.Name, a.NewGroup.From, labelled(a.NewGroup.Labels))
 	case MarkGroup, UnmarkGroup:
 		return fmt.Sprintf("%s %s", a.Verb, a.Group)
 	case Bound:

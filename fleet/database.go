@@ -48,14 +48,14 @@ type Answer struct {
 	At       time.Time
 	Works    bool   // it took the connection, and answered where there is a login
 	Why      string // what happened, in words, without secrets
-	Login    bool   // it was asked by SQL, not only by a connection
+	Login    bool   // it was asked by SQL, and Sessions are known; without it nobody knows who is connected
 	Sessions []Session
 }
 
 // Session is a client that is connected to a database.
 type Session struct {
 	User, Database, App string
-	From                string // IP address; "" for a local one
+	From                string // IP address; "" for a local one, "hidden" when the login may not see it
 	Since               time.Time
 	State               string // active, idle, ...
 }

@@ -17,6 +17,7 @@ type Environment struct {
 	Wish    *Wish        // what a person wants over its schedule; nil for nothing
 	Record  *SleepRecord // of the sleep under way: from before its first change until the start is verified. Nil otherwise
 	Sleeps  []Sleep      // that are over, newest last; a bounded number
+	Copied  string       // run whose second copy this process has written and read back; "" when none
 }
 
 // EnvironmentSpec is what the owner of an environment has declared.
@@ -159,14 +160,19 @@ type Part struct {
 	Ready int // Scaled: pods that are Ready
 	Pods  int // Scaled: pods that are there, those that stop included
 
-	Scales  Owner   // Held: the workload that it scales
-	Claims  bool    // Scaled: its pods have volumes of their own that stay
-	Scratch string  // Scaled: data that its pods would lose, such as an emptyDir of a store; "" when none
-	Apps    []Owner // the GitOps objects that keep it, nearest first; each is a Part too when it can be seen
-	Reverts string  // Unsynced: who would take a pause back, and why; "" when nobody
-	Patch   string  // Unsynced: what to commit where that would be taken back
-	Entry   bool    // Scaled: an Ingress, a Gateway or a LoadBalancer Service leads to it
-	Pooler  bool    // Scaled: a connection pooler, by its image
+	Scales      Owner             // Held: the workload that it scales
+	Claims      bool              // Scaled: its pods have volumes of their own that stay
+	Scratch     string            // Scaled: data that its pods would lose, such as an emptyDir of a store; "" when none
+	Apps        []Owner           // the GitOps objects that keep it, nearest first; each is a Part too when it can be seen
+	Reverts     string            // Unsynced: who would take a pause back, and why; "" when nobody
+	Patch       string            // Unsynced: what to commit where that would be taken back
+	Selector    map[string]string // Scaled: nodeSelector of its template
+	Tolerations []Toleration      // Scaled: of its template
+	Rolled      bool              // Scaled: every pod is of the newest template, and as many are Ready as it wants
+	OnDelete    bool              // Scaled: pods get a new template only when somebody takes the old one away
+
+	Entry  bool // Scaled: an Ingress, a Gateway or a LoadBalancer Service leads to it
+	Pooler bool // Scaled: a connection pooler, by its image
 }
 
 // ID names the part within its cluster: "Deployment shop/web".
@@ -218,7 +224,7 @@ func ParsePartMark(s string) (*PartMark, error) {
 }
 
 // SleepRecord is the durable record of one stop and its start: what was approved, and how everything was before. It is written before the first
-// change, and but for Marks, Fights and Exceptions it never changes.
+// change, and but for Marks, Fights and Exceptions it never changes: what comes while the environment sleeps may be added to Parts.
 type SleepRecord struct {
 	Environment string
 	Run         string
@@ -244,6 +250,7 @@ type PartRecord struct {
 	Owner
 	UID    string
 	Tier   int    // 0 is switched off first and on last
+	Ready  int    // Scaled: pods that were Ready
 	Value  string // "" when Absent
 	Absent bool
 }
@@ -313,6 +320,31 @@ func ParseGroupSleep(s string) (*GroupSleep, error) {
 		return nil, fmt.Errorf("mark %q: %d of 6 fields: %w", s, n, err)
 	}
 	return &m, nil
+}
+
+// NewGroup is a node group to be made for one environment, like another group but for what is said here. It begins with no nodes.
+type NewGroup struct {
+	Name, From  string
+	Environment string
+	Max         int
+	Labels      map[string]string
+	Taints      []Taint
+}
+
+// Placement is where the pods of a workload are to run.
+type Placement struct {
+	APIVersion string
+	Owner
+	UID        string
+	Labels     map[string]string // of nodes
+	Toleration Toleration
+}
+
+// NewBudget is a PodDisruptionBudget to be made.
+type NewBudget struct {
+	Namespace, Name string
+	Match           map[string]string
+	MaxUnavailable  int
 }
 
 // Guest is a pod of somebody else on an environment's node.

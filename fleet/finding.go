@@ -1,5 +1,7 @@
 package fleet
 
+import "fmt"
+
 // Rule is a kind of finding. Its code never changes; what it says may improve.
 type Rule struct {
 	Code   string
@@ -56,6 +58,32 @@ var Rules = []Rule{
 	{"capacity-rebalance", "no", "The group launches spot instances and does not replace those that may be interrupted soon."},
 	{"instances-wait", "sometimes", "A hook that is to be deleted holds instances now: Auto Scaling would end them at once. It blocks unless --force is given."},
 	{"messages-kept", "no", "Messages were set aside for a person, or would go with their queue."},
+	{"env-spec", "yes", "What is declared of the environment cannot be understood, contradicts itself, or chooses nothing."},
+	{"env-protected", "yes", "The environment is protected: nobody switches it off."},
+	{"env-overlap", "yes", "A workload, a group or a database belongs to two environments."},
+	{"env-no-record", "yes", "The cluster cannot hold the record of a sleep."},
+	{"env-group", "yes", "A group of the environment does not exist, cannot be read, or something else is changing it."},
+	{"env-guests", "sometimes", "A group of the environment carries pods of others: their nodes stay. It blocks when the environment's policy says so."},
+	{"env-no-room", "no", "A pod that may be carried off a node fits nowhere else, so its node stays."},
+	{"env-jobs", "sometimes", "A Job of the environment is running. It blocks unless it is forced."},
+	{"env-bare-pod", "sometimes", "A pod of the environment has no controller: nothing would start it again. It blocks unless it is forced."},
+	{"env-unscalable", "sometimes", "Nobody knows how to switch what keeps a pod of the environment running. It blocks unless it is forced."},
+	{"env-last-copy", "sometimes", "A workload keeps its only data where it is lost with its pods. It blocks unless it is forced."},
+	{"env-backend", "sometimes", "A webhook or an API of the API server is served by the environment; asleep, it would keep others, or the start, from working. It blocks unless it is forced."},
+	{"env-parent", "sometimes", "A GitOps application is kept by another one, which would take its pause back. It blocks unless the environment's policy says to ignore that."},
+	{"env-unsynced", "no", "A GitOps application of the environment's workloads keeps other workloads too, and is paused for those as well."},
+	{"env-database", "yes", "A database of the environment does not exist, cannot be read, or is in no state to be switched."},
+	{"env-database-stuck", "yes", "RDS cannot stop the database."},
+	{"env-sessions", "sometimes", "Somebody else is connected to a database of the environment. It blocks unless it is forced."},
+	{"env-unasked", "no", "Who is connected to a database cannot be seen, or whether it answers can only be told from its port."},
+	{"env-one-copy", "no", "No archive is named, so nothing outside of the cluster knows how everything was."},
+	{"env-stranger", "yes", "Something is marked as switched off by another environment, or by a sleep that nobody has on file."},
+	{"env-prices", "no", "The price of something is not known, so the money is reckoned without it."},
+	{"iso-kept", "sometimes", "The workload is kept as a repository says, so a patch of it would be taken back: commit it there. It blocks --apply."},
+	{"iso-store", "no", "The pods of a store are not carried over by a new template: their data decides when they may leave."},
+	{"iso-elsewhere", "yes", "The workload is bound to other nodes already, or cannot be placed by a template."},
+	{"iso-group", "yes", "The group to be taken for a pattern cannot be, or the new one's name is taken."},
+	{"iso-volume", "no", "A pod's volume is bound to a zone, so the new group needs nodes there."},
 	{"left-behind", "no", "Something of drover's cannot be removed because somebody else uses it, or because nothing says whose it is."},
 }
 
@@ -67,4 +95,21 @@ func RuleOf(code string) Rule {
 		}
 	}
 	panic("no rule has code " + code)
+}
+
+// Found is a finding of the table. Whether one that blocks sometimes does is for Block to say.
+func Found(code, subject, reason string, args ...any) Finding {
+	return Finding{Code: code, Blocks: RuleOf(code).Blocks == "yes", Subject: subject, Reason: fmt.Sprintf(reason, args...)}
+}
+
+// Then says what to do about a finding.
+func (f Finding) Then(next string, args ...any) Finding {
+	f.Next = fmt.Sprintf(next, args...)
+	return f
+}
+
+// Block has a finding block, or not.
+func (f Finding) Block(blocks bool) Finding {
+	f.Blocks = blocks
+	return f
 }

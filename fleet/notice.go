@@ -39,6 +39,7 @@ const (
 	ScheduledChange     NoticeKind = "scheduled"            // maintenance or retirement at a moment known days before
 	CapacityBlock       NoticeKind = "capacity-block"       // a block of reserved capacity ends
 	CapacityReservation NoticeKind = "capacity-reservation" // its owner takes reserved capacity back
+	DatabaseNotice      NoticeKind = "database"             // RDS starts a database again that was stopped for seven days: nobody goes
 	TestNotice          NoticeKind = "test"                 // Auto Scaling's own, when a hook is made: nobody goes
 	CanaryNotice        NoticeKind = "canary"               // drover check's own: the pipeline works
 )

@@ -40,6 +40,10 @@ var events = map[string]map[string]func(*reader, fleet.Notice, value) []fleet.No
 	"aws.health": {
 		"AWS Health Event": health,
 	},
+	"aws.rds": {
+		"RDS DB Instance Event": database,
+		"RDS DB Cluster Event":  database,
+	},
 	CanarySource: {
 		CanaryType: canary,
 	},
@@ -134,6 +138,15 @@ func block(r *reader, n fleet.Notice, detail value) []fleet.Notice {
 	n.Kind, n.ID = fleet.CapacityBlock, ID(fleet.CapacityBlock, "")
 	n.Effect, n.Deadline = "terminate", end.Add(-blockEnds)
 	n.Why = fmt.Sprintf("capacity block %s ends at %s: EC2 ends its instances from %s on", n.Origin, clock(end), clock(n.Deadline))
+	return []fleet.Notice{n}
+}
+
+// database hears that RDS starts something that was stopped for seven days. It names the database in Origin, as RDS calls it; what state that is in by now
+// RDS has to be asked, for the event may come before it changes.
+func database(r *reader, n fleet.Notice, detail value) []fleet.Notice {
+	n.Origin, n.Effect = r.need(detail, "SourceIdentifier"), r.need(detail, "EventID")
+	n.Kind, n.ID = fleet.DatabaseNotice, ID(fleet.DatabaseNotice, "")
+	n.Why = fmt.Sprintf("RDS said %s of database %s at %s", n.Effect, n.Origin, clock(n.At))
 	return []fleet.Notice{n}
 }
 

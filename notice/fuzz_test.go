@@ -45,7 +45,7 @@ func usable(t *testing.T, n fleet.Notice) {
 	if n.Kind == "" || n.ID == "" || n.Why == "" || n.Source == "" || n.At.IsZero() {
 		t.Errorf("half a notice: %+v", n)
 	}
-	ofNobody := n.Kind == fleet.TestNotice || n.Kind == fleet.CanaryNotice || n.Kind == fleet.CapacityBlock && n.Origin != ""
+	ofNobody := n.Kind == fleet.TestNotice || n.Kind == fleet.CanaryNotice || (n.Kind == fleet.CapacityBlock || n.Kind == fleet.DatabaseNotice) && n.Origin != ""
 	if n.Instance == "" && !ofNobody || n.Instance != "" && !instanceID.MatchString(n.Instance) {
 		t.Errorf("a notice about %q: %+v", n.Instance, n)
 	}

@@ -55,6 +55,7 @@ create rule drover-prod-state-change: tells the queue when an instance stops or 
 create rule drover-prod-health: tells the queue when EC2 will stop, reboot or retire an instance
 create rule drover-prod-capacity-reservation: tells the queue when reserved capacity is taken back
 create rule drover-prod-capacity-block: tells the queue when a capacity block ends
+create rule drover-prod-database: tells the queue when RDS starts a database that was stopped for seven days
 create rule drover-prod-canary: tells the queue when drover check asks whether messages come through
 create hook web/drover-terminate: holds an instance that goes until its pods have left; heartbeat 5m, then CONTINUE
 create hook web/drover-launch: holds a new instance until its node is Ready; heartbeat 5m, then CONTINUE

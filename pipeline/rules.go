@@ -47,6 +47,8 @@ func (w Wanted) kinds() []kind {
 			Detail: map[string][]string{"service": {"EC2"}, "eventTypeCategory": {"scheduledChange"}}}},
 		{"capacity-reservation", "reserved capacity is taken back", ec2("EC2 Capacity Reservation Instance Interruption Warning", "EC2 Interruptible Capacity Reservation Instance Interruption Warning")},
 		{"capacity-block", "a capacity block ends", ec2("Capacity Block Expiration Warning", "Capacity Block Reservation Expiration Warning")},
+		{"database", "RDS starts a database that was stopped for seven days", pattern{Source: []string{"aws.rds"}, Type: []string{"RDS DB Instance Event", "RDS DB Cluster Event"},
+			Detail: map[string][]string{"EventID": {"RDS-EVENT-0153", "RDS-EVENT-0154"}}}},
 		{kindCanary, "drover check asks whether messages come through", pattern{Source: []string{CanarySource}, Type: []string{CanaryType}, Detail: map[string][]string{"cluster": {w.Cluster}}}},
 	}
 }
