@@ -149,7 +149,9 @@ func (l *long) Read(p []byte) (int, error) {
 	} else {
 		l.part = strings.NewReader(fmt.Sprintf(`,"S%d":{"productFamily":"Compute Instance","attributes":{"instanceType":"x%d","operatingSystem":"Windows"}}`, l.left, l.left))
 	}
-	return l.part.Read(p)
+	n, err = l.part.Read(p)
+	l.all += uint64(n)
+	return n, err
 }
 
 func inUse() uint64 {

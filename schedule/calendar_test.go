@@ -108,16 +108,16 @@ calendar line 19: DTEND "x": no date; want one as 20261225`},
 calendar line 10: DURATION "P0D": want whole days, such as P2D
 calendar line 14: event "gone" lasts 731 days; more than a year off is no holiday`},
 		{vevents("DTSTART:20261225\nRRULE:FREQ=HOURLY", "DTSTART:20261225\nRRULE:FREQ=YEARLY;BYHOUR=1", "DTSTART:20261225\nRRULE:INTERVAL=2", "DTSTART:20261225\nRRULE:FREQ=YEARLY;COUNT=0",
-			"DTSTART:20261225\nRRULE:FREQ=MONTHLY;BYDAY=-9MO", "DTSTART:20261225\nRRULE:FREQ=YEARLY;BYMONTH=12;BYDAY=53MO", "DTSTART:20261225\nRRULE:FREQ=YEARLY;BYMONTH=13",
+			"DTSTART:20261225\nRRULE:FREQ=MONTHLY;BYDAY=0MO", "DTSTART:20261225\nRRULE:FREQ=YEARLY;BYMONTH=12;BYDAY=XY", "DTSTART:20261225\nRRULE:FREQ=YEARLY;BYMONTH=13",
 			"DTSTART:20261225\nRRULE:FREQ=YEARLY;UNTIL=soon", "DTSTART:20261225\nEXDATE:x"),
-			`calendar line 6: RRULE "FREQ=HOURLY": FREQ=HOURLY is not for events that last whole days
-calendar line 10: RRULE "FREQ=YEARLY;BYHOUR=1": BYHOUR is not for events that last whole days
-calendar line 14: RRULE "INTERVAL=2": RRULE property FREQ is required
-calendar line 18: RRULE "FREQ=YEARLY;COUNT=0": COUNT: want 1 to 100000
-calendar line 22: RRULE "FREQ=MONTHLY;BYDAY=-9MO": BYDAY: no month has -9 of a weekday
-calendar line 26: RRULE "FREQ=YEARLY;BYMONTH=12;BYDAY=53MO": BYDAY: no month has 53 of a weekday
-calendar line 30: RRULE "FREQ=YEARLY;BYMONTH=13": bymonth must be between 1 and 12
-calendar line 34: RRULE "FREQ=YEARLY;UNTIL=soon": UNTIL "SOON": no date; want one as 20261225
+			`calendar line 6: RRULE "FREQ=HOURLY": FREQ: "HOURLY" is not for events that last whole days
+calendar line 10: RRULE "FREQ=YEARLY;BYHOUR=1": BYHOUR: not followed in events that last whole days
+calendar line 14: RRULE "INTERVAL=2": FREQ is missing
+calendar line 18: RRULE "FREQ=YEARLY;COUNT=0": COUNT: "0": want 1 to 100000
+calendar line 22: RRULE "FREQ=MONTHLY;BYDAY=0MO": BYDAY: 0 counts nothing; want 1 to 53
+calendar line 26: RRULE "FREQ=YEARLY;BYMONTH=12;BYDAY=XY": BYDAY: "XY" is no weekday
+calendar line 30: RRULE "FREQ=YEARLY;BYMONTH=13": BYMONTH: "13": want 1 to 12
+calendar line 34: RRULE "FREQ=YEARLY;UNTIL=soon": UNTIL: "SOON" is no date; want one as 20261225
 calendar line 38: EXDATE "x": no date; want one as 20261225`},
 	} {
 		s, errs := schedule.Parse(fleet.Schedule{Zone: "UTC", On: []fleet.Window{{Days: week, From: "08:00", To: "19:00"}}, Calendar: c.calendar})

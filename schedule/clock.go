@@ -53,8 +53,8 @@ func (d day) weekday() time.Weekday { return d.utc().Weekday() }
 
 func (d day) String() string { return d.utc().Format(time.DateOnly) }
 
-// first is the first moment at which the zone's clock shows that minute of the day, or a later time: the moment at which wall comes to it. It looks at one stretch of the same offset from
-// UTC after the other, beginning where the clock cannot have come that far yet: no zone was ever sixteen hours off.
+// first is the first moment at which the zone's clock shows that minute of the day, or a later time: the moment at which wall comes to it. It looks at
+// one stretch of the same offset from UTC after the other, beginning where the clock cannot have come that far yet: no zone was ever sixteen hours off.
 func first(zone *time.Location, d day, minute int) time.Time {
 	want := int64(d)*secondsOfDay + int64(minute)*60
 	for t := time.Unix(want, 0).Add(-16 * time.Hour).In(zone); ; {

@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/teambition/rrule-go"
 )
 
 // event is a VEVENT.
@@ -161,61 +159,9 @@ func (p *property) dates() ([]day, error) {
 
 // rule is the days that an RRULE gives from a start on, up to the end of the last year that is followed.
 func (p *property) rule(start day) ([]day, error) {
-	o, err := p.option()
+	r, err := parseRule(p.value)
 	if err != nil {
 		return nil, fmt.Errorf("calendar line %d: RRULE %q: %w", p.line, clean(p.value), err)
 	}
-	o.Dtstart = start.utc()
-	if last := dateOf(years, time.December, 31).utc(); o.Until.IsZero() || o.Until.After(last) {
-		o.Until = last // without one the library would go on to the year 9999
-	}
-	r, err := rrule.NewRRule(*o)
-	if err != nil {
-		return nil, fmt.Errorf("calendar line %d: RRULE %q: %w", p.line, clean(p.value), err)
-	}
-	var out []day
-	for next := r.Iterator(); ; {
-		t, ok := next()
-		if !ok {
-			return out, nil
-		}
-		out = append(out, dayOf(t))
-	}
-}
-
-// option reads what a rule of days may say. The library would take more, and fall over the edge of its tables with some of that.
-func (p *property) option() (*rrule.ROption, error) {
-	var parts []string
-	var until time.Time
-	for part := range strings.SplitSeq(strings.TrimSuffix(strings.ToUpper(p.value), ";"), ";") {
-		name, value, _ := strings.Cut(part, "=")
-		switch n, err := strconv.Atoi(value); name {
-		case "BYHOUR", "BYMINUTE", "BYSECOND", "BYEASTER", "DTSTART":
-			return nil, fmt.Errorf("%s is not for events that last whole days", name)
-		case "INTERVAL", "COUNT":
-			if err != nil || n < 1 || n > mostDays {
-				return nil, fmt.Errorf("%s: want 1 to %d", name, mostDays)
-			}
-		case "UNTIL":
-			if until, err = parseDate(value); err != nil {
-				return nil, fmt.Errorf("UNTIL %q: no date; want one as 20261225", clean(value))
-			}
-			continue
-		}
-		parts = append(parts, part)
-	}
-	o, err := rrule.StrToROption(strings.Join(parts, ";"))
-	if err != nil {
-		return nil, err
-	}
-	if o.Freq > rrule.DAILY {
-		return nil, fmt.Errorf("FREQ=%s is not for events that last whole days", o.Freq)
-	}
-	for _, w := range o.Byweekday {
-		if n := w.N(); (o.Freq == rrule.MONTHLY || len(o.Bymonth) > 0) && (n < -5 || n > 5) {
-			return nil, fmt.Errorf("BYDAY: no month has %d of a weekday", n)
-		}
-	}
-	o.Until = until
-	return o, nil
+	return r.days(start), nil
 }

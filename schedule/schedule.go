@@ -6,7 +6,8 @@
 // is the first moment after the gap, one that it shows twice is the first of the two, and of two local times the later never comes before the earlier:
 // no window has a negative length or happens twice, those that touch on paper touch in fact, and a day with one window has one begin and one end. A
 // window that lies wholly within what the clock skips (02:00-03:00 on the night it skips just that, the whole of a day that a zone left out) does not
-// happen that day, nor does a pause between windows that does. In other words: all is as if a clock that is set back stood still until it has made up for that.
+// happen that day, nor does a pause between windows that does. In other words: all is as if a clock that is set back stood still until it has made up for
+// that.
 //
 // Windows. One belongs to the day it begins on. One that ends at or before its begin ends the next day, so 08:00-08:00 and 00:00-24:00 last a whole
 // day. A day off is a day on which no window begins, as if its weekday were not listed: what began the evening before runs to its end, as a Friday
