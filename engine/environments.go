@@ -79,6 +79,7 @@ const (
 	askDBWithin  = 6 * time.Second
 	lookEvery    = 30 * time.Second // at environments that are as they should be
 	switchEvery  = time.Second
+	moveEvery    = 3 * time.Second // at those that only wait
 	archiveTries = 30 * time.Second
 )
 
@@ -311,8 +312,12 @@ func (w *Switcher) Round(ctx context.Context) (wait time.Duration, err error) {
 		}
 		return switchEvery * 5, err
 	}
-	due, _ := w.decide(&s)
-	if len(due) == 0 {
+	actions, moving := w.decide(&s)
+	due, wait := w.run.due(actions, s.Now)
+	switch {
+	case len(due) == 0 && moving:
+		return min(wait, moveEvery), nil
+	case len(due) == 0:
 		return lookEvery, nil
 	}
 	if w.Alone == nil {
@@ -340,7 +345,7 @@ func (w *Switcher) drive(ctx context.Context) (time.Duration, error) {
 				return switchEvery, err
 			}
 		case moving:
-			return min(wait, switchEvery), ctx.Err()
+			return min(wait, moveEvery), ctx.Err()
 		default:
 			return lookEvery, ctx.Err()
 		}

@@ -130,6 +130,17 @@ func (v *view) carry(p *Plan, o *Options) []fleet.Finding {
 // withoutOwn is the fleet when the environment's pods are gone.
 func (v *view) withoutOwn() *fleet.Snapshot {
 	c := v.s.Clone()
+	held := map[string]bool{} // nodes with volumes of pods that are not the environment's
+	for i := range c.Pods {
+		if p := &c.Pods[i]; !v.owns(p) && (p.OwnDisk || len(p.VolumeZones) > 0) {
+			held[p.Node] = true
+		}
+	}
+	for i := range c.Nodes {
+		if n := &c.Nodes[i]; !held[n.Name] {
+			n.Volumes = nil // they leave with the pods
+		}
+	}
 	c.Pods = slices.DeleteFunc(c.Pods, func(p fleet.Pod) bool { return v.owns(&p) && p.Stays() == "" })
 	return &c
 }

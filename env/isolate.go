@@ -91,7 +91,7 @@ func (v *view) pattern(name string) (*fleet.Group, []fleet.Finding) {
 func (v *view) placements(i *Isolation, apply bool) []fleet.Finding {
 	var out []fleet.Finding
 	taint := i.Group.Taints[0]
-	for _, p := range v.parts() {
+	for _, p := range v.parts(false) {
 		if p.Turn != fleet.Scaled {
 			continue
 		}
@@ -135,7 +135,7 @@ func placed(p *fleet.Part, at *fleet.Placement) bool {
 
 // budgets are those that are missing: of workloads with more than one pod, which none covers.
 func (v *view) budgets(i *Isolation) {
-	for _, p := range v.parts() {
+	for _, p := range v.parts(false) {
 		pods := v.pods(&p.Owner)
 		if p.Turn != fleet.Scaled || len(pods) < 2 || slices.ContainsFunc(pods, func(q *fleet.Pod) bool { return len(q.Budgets) > 0 }) {
 			continue

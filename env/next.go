@@ -106,7 +106,8 @@ func (t *turn) recorded() bool {
 	m := &t.rec.Marks
 	if !m.Starting.IsZero() {
 		t.remember("a start of it was under way: it goes back to sleep", func(r *fleet.SleepRecord) {
-			r.Marks.Starting, r.Marks.StartedBy, r.Marks.Off, r.Marks.Asleep = time.Time{}, "", time.Time{}, time.Time{}
+			r.Marks.Starting, r.Marks.StartedBy, r.Marks.Off, r.Marks.Asleep, r.Marks.Again = time.Time{}, "", time.Time{}, time.Time{}, t.v.s.Now
+			r.Fights = nil
 		})
 		return false
 	}
@@ -135,7 +136,7 @@ func (t *turn) late() []fleet.PartRecord {
 		last = max(last, r.Tier)
 	}
 	var out []fleet.PartRecord
-	for _, p := range t.v.parts() {
+	for _, p := range t.v.parts(t.forced("env-jobs")) {
 		if r := t.rec.Part(p.Owner); r == nil && !p.Off && p.Mark == nil {
 			out = append(out, recordOf(p, min(last, 1)))
 		}
@@ -191,10 +192,8 @@ func (t *turn) off(r *fleet.PartRecord) bool {
 		t.hold(r.ID(), "is marked by sleep %s of environment %s", p.Mark.Run, p.Mark.Environment)
 		return false
 	}
-	if p.Mark != nil && t.foreign(p) {
-		if !t.fight(r, p) {
-			return false
-		}
+	if p.Mark != nil && t.foreign(p) && !t.fight(r, p) {
+		return false
 	}
 	part := *r
 	part.Value, part.Absent = p.Value, p.Absent // an autoscaler may have moved it since it was recorded; the mark keeps what was last
@@ -228,12 +227,9 @@ func (t *turn) fight(r *fleet.PartRecord, p *fleet.Part) bool {
 		who = "somebody"
 	}
 	i := slices.IndexFunc(t.rec.Fights, func(f fleet.Fight) bool { return f.Subject == r.ID() })
-	if i >= 0 && t.rec.Fights[i].Times > most {
-		t.hold(r.ID(), "was switched back on %d times, last by %s%s; drover leaves it on now: stop that, then drover env stop %s", t.rec.Fights[i].Times-1, who, keptBy(p), t.p.Environment)
+	if i >= 0 && t.rec.Fights[i].Times >= most {
+		t.hold(r.ID(), "was switched back on %d times, last by %s%s; drover leaves it on now: stop that, then drover env stop %s", t.rec.Fights[i].Times+1, who, keptBy(p), t.p.Environment)
 		return false
-	}
-	if i >= 0 && !t.rec.Fights[i].Last.Before(t.v.s.Now.Add(-fightEach)) {
-		return true // it is on file already; what is left is to switch it off
 	}
 	t.remember(fmt.Sprintf("%s switched %s back on", who, r.ID()), func(rec *fleet.SleepRecord) {
 		if i < 0 {
@@ -241,11 +237,8 @@ func (t *turn) fight(r *fleet.PartRecord, p *fleet.Part) bool {
 		}
 		rec.Fights[i].Times, rec.Fights[i].By, rec.Fights[i].Last = rec.Fights[i].Times+1, who, t.v.s.Now
 	})
-	return false
+	return true
 }
-
-// fightEach is for how long a fight on file is the one that is seen.
-const fightEach = 20 * time.Second
 
 func keptBy(p *fleet.Part) string {
 	if len(p.Apps) == 0 {
@@ -290,10 +283,10 @@ func (t *turn) jobsOver() bool {
 
 // endNodes has the nodes of the record go, each through the door, once nothing but a termination by id can take an instance of their groups.
 func (t *turn) endNodes() bool {
-	if ready := t.groupsReady(); !ready {
+	exits := t.exits()
+	if ready := t.groupsReady(exits); !ready {
 		return false
 	}
-	exits := t.exits()
 	t.out.Actions = append(t.out.Actions, t.spare(exits)...)
 	if len(exits) > 0 {
 		t.out.Nodes = evac.Ending(t.v.s, t.rec.Run, t.rec.At, exits, t.forced("env-bare-pod") || t.forced("env-jobs"))
@@ -328,8 +321,8 @@ func (t *turn) exits() []fleet.Departure {
 				continue
 			}
 			d := t.v.departure(g, in)
-			if !t.planned(in.ID) && (slices.Contains(r.Keepers, in.ID) || len(r.Keepers) > 0 || !in.Launched.After(t.rec.At)) {
-				continue // where others have nodes, a new one may be theirs
+			if !t.planned(in.ID) && !t.ours(r, in) {
+				continue
 			}
 			if guests := t.v.guests(d.Node); len(guests) > 0 {
 				t.hold("node "+d.Name(), "stays: %s came to it", guests[0])
@@ -339,6 +332,15 @@ func (t *turn) exits() []fleet.Departure {
 		}
 	}
 	return out
+}
+
+// ours tells whether an instance that came after the record was written is the environment's: where others have nodes a new one may be theirs, but for
+// those that a start of this very sleep has brought.
+func (t *turn) ours(r *fleet.SleepGroup, in *fleet.Instance) bool {
+	if slices.Contains(r.Keepers, in.ID) || !in.Launched.After(t.rec.At) {
+		return false
+	}
+	return len(r.Keepers) == 0 || in.Launched.Before(t.rec.Marks.Again)
 }
 
 func (t *turn) planned(instance string) bool {
@@ -363,7 +365,7 @@ func (t *turn) spare(exits []fleet.Departure) []fleet.Action {
 
 // groupsReady marks every group that loses nodes, lowers its minimum, stops AZRebalance and protects who stays. All of it has to be visible before the
 // first node goes.
-func (t *turn) groupsReady() bool {
+func (t *turn) groupsReady(exits []fleet.Departure) bool {
 	before := len(t.out.Actions)
 	ready := true
 	for i := range t.rec.Groups {
@@ -382,12 +384,12 @@ func (t *turn) groupsReady() bool {
 			ready = false
 			continue
 		}
-		t.groupReady(r, g)
+		t.groupReady(r, g, slices.ContainsFunc(exits, func(d fleet.Departure) bool { return d.Group == g.Name }))
 	}
 	return ready && len(t.out.Actions) == before
 }
 
-func (t *turn) groupReady(r *fleet.SleepGroup, g *fleet.Group) {
+func (t *turn) groupReady(r *fleet.SleepGroup, g *fleet.Group, leaves bool) {
 	if g.Sleep == nil {
 		suspends := !slices.Contains(r.Suspended, fleet.AZRebalance)
 		bed := &fleet.GroupSleep{Environment: t.p.Environment, Run: t.rec.Run, Min: r.Min, Max: r.Max, Desired: r.Desired, Suspended: suspends}
@@ -401,7 +403,7 @@ func (t *turn) groupReady(r *fleet.SleepGroup, g *fleet.Group) {
 	if floor := min(r.Min, r.Floor()); g.Min > floor {
 		t.do(fleet.Action{Verb: fleet.Bound, Group: g.Name, From: g.Min, To: floor, Why: fmt.Sprintf("%d of its nodes go", r.Exits)})
 	}
-	if !g.IsSuspended(fleet.AZRebalance) && (t.leaves(g) || len(r.Keepers) > 0) {
+	if !g.IsSuspended(fleet.AZRebalance) && (leaves || len(r.Keepers) > 0) {
 		t.do(fleet.Action{Verb: fleet.Suspend, Group: g.Name, Process: fleet.AZRebalance, Why: "it would end instances that nobody emptied"})
 	}
 	var bare []string
@@ -413,11 +415,6 @@ func (t *turn) groupReady(r *fleet.SleepGroup, g *fleet.Group) {
 	if len(bare) > 0 {
 		t.do(fleet.Action{Verb: fleet.Protect, Group: g.Name, Instances: bare, Why: "they carry pods of others"})
 	}
-}
-
-// leaves tells whether an exit of the group is there still.
-func (t *turn) leaves(g *fleet.Group) bool {
-	return slices.ContainsFunc(g.Instances, func(in fleet.Instance) bool { return t.planned(in.ID) })
 }
 
 // closed waits for the machines that were ended.

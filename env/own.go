@@ -53,11 +53,12 @@ func (v *view) environmentOf(p *fleet.Pod) string {
 	return ""
 }
 
-// parts are those of the environment that a stop switches, but for the GitOps objects that keep them.
-func (v *view) parts() []*fleet.Part {
+// parts are those of the environment that a stop switches, but for the GitOps objects that keep them. Jobs that run are waited for, unless a person has
+// said not to: then they are suspended, and go on after the start.
+func (v *view) parts(jobs bool) []*fleet.Part {
 	var out []*fleet.Part
 	for i := range v.s.Parts {
-		if p := &v.s.Parts[i]; p.Turn != fleet.Unsynced && v.mine(p) {
+		if p := &v.s.Parts[i]; p.Turn != fleet.Unsynced && (jobs || p.Kind != "Job") && v.mine(p) {
 			out = append(out, p)
 		}
 	}

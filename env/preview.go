@@ -122,8 +122,31 @@ func (w *imagined) act(a fleet.Action) {
 	}
 }
 
+// remove has pods be gone, with their connections to databases and the volumes that only they kept on their nodes.
 func (w *imagined) remove(gone func(*fleet.Pod) bool) {
-	w.s.Pods = slices.DeleteFunc(w.s.Pods, func(p fleet.Pod) bool { return gone(&p) })
+	left, volumes := map[string]bool{}, map[string]bool{}
+	w.s.Pods = slices.DeleteFunc(w.s.Pods, func(p fleet.Pod) bool {
+		out := gone(&p)
+		if out {
+			left[p.IP] = true
+		}
+		if p.OwnDisk || len(p.VolumeZones) > 0 {
+			volumes[p.Node] = volumes[p.Node] || !out
+		}
+		return out
+	})
+	for i := range w.s.Nodes {
+		if n := &w.s.Nodes[i]; !volumes[n.Name] {
+			n.Volumes = nil
+		}
+	}
+	for i := range w.s.Databases {
+		if a := w.s.Databases[i].Answer; a != nil {
+			b := *a
+			b.Sessions = slices.DeleteFunc(slices.Clone(a.Sessions), func(c fleet.Session) bool { return c.From != "" && left[c.From] })
+			w.s.Databases[i].Answer = &b
+		}
+	}
 }
 
 // empty has the pods of a part stop, each in its own time.

@@ -3,6 +3,7 @@ package env
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -144,7 +145,7 @@ const onObjects = "marks on objects"
 // marks takes over what the marks say.
 func (r *repair) marks() {
 	v := r.v
-	parts := v.parts()
+	parts := v.parts(true)
 	tier := v.tiers(parts)
 	for i := range v.s.Parts {
 		p := &v.s.Parts[i]
@@ -162,7 +163,8 @@ func (r *repair) marks() {
 			}
 			continue
 		}
-		r.out.Record.Parts = append(r.out.Record.Parts, fleet.PartRecord{Turn: p.Turn, APIVersion: p.APIVersion, Owner: p.Owner, UID: p.UID, Tier: tier[p], Value: p.Mark.Value, Absent: p.Mark.Absent})
+		ready, _ := strconv.Atoi(p.Mark.Value) // how many of them worked nobody knows any more
+		r.out.Record.Parts = append(r.out.Record.Parts, fleet.PartRecord{Turn: p.Turn, APIVersion: p.APIVersion, Owner: p.Owner, UID: p.UID, Tier: tier[p], Ready: ready, Value: p.Mark.Value, Absent: p.Mark.Absent})
 	}
 	for i := range v.s.Groups {
 		g := &v.s.Groups[i]
@@ -208,7 +210,7 @@ func databaseFromMark(e *fleet.Environment, db *fleet.Database) fleet.SleepDatab
 
 // guesses takes over what is off and nobody knows of: from its autoscaler where it has one, otherwise a person has to say.
 func (r *repair) guesses() {
-	for _, p := range r.v.parts() {
+	for _, p := range r.v.parts(false) {
 		if !p.Off || p.Turn != fleet.Scaled || r.out.Record.Part(p.Owner) != nil {
 			continue
 		}
@@ -218,7 +220,7 @@ func (r *repair) guesses() {
 			continue
 		}
 		rec := recordOf(p, 1)
-		rec.Value = fmt.Sprint(w.Scaler.Min)
+		rec.Value, rec.Ready = fmt.Sprint(w.Scaler.Min), w.Scaler.Min
 		r.part(rec, fmt.Sprintf("the minimum of autoscaler %s/%s", p.Namespace, w.Scaler.Name))
 	}
 	if r.out.Record.Marks.Off.IsZero() && r.v.e.Record == nil {

@@ -85,7 +85,7 @@ func nothingOn(r *fleet.SleepRecord) bool {
 
 // recordParts puts down every part that is to be switched, and finds what keeps pods running that nobody can switch.
 func (v *view) recordParts(p *Plan, o *Options) []fleet.Finding {
-	parts := v.parts()
+	parts := v.parts(o.forced("env-jobs"))
 	on := slices.DeleteFunc(slices.Clone(parts), func(part *fleet.Part) bool { return part.Off })
 	apps := v.apps(on)
 	tier := v.tiers(on)

@@ -292,6 +292,7 @@ type SleepMarks struct {
 	Asleep    time.Time // everything was off
 	Starting  time.Time // the start began; a later stop under the same record clears it
 	StartedBy string
+	Again     time.Time // a stop took over from a start that was half done
 }
 
 // Fight is somebody else switching back what is switched off.
