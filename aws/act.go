@@ -9,6 +9,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	astypes "github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
+	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
@@ -17,7 +18,7 @@ import (
 
 const groupResource = "auto-scaling-group" // the resource type of tags on groups
 
-// Act carries out one action on a group, an instance or a target. "Already so" is success. An error says the cause only, not the action.
+// Act carries out one action on a group, an instance, a target or a database. "Already so" is success. An error says the cause only, not the action.
 func (c *Cloud) Act(ctx context.Context, a fleet.Action) error {
 	err := explain(c.act(ctx, a))
 	if c.Notices {
@@ -28,20 +29,19 @@ func (c *Cloud) Act(ctx context.Context, a fleet.Action) error {
 
 func (c *Cloud) act(ctx context.Context, a fleet.Action) error {
 	switch a.Verb {
-	case fleet.CreateGroup, fleet.DeleteGroup:
+	case fleet.CreateGroup, fleet.DeleteGroup, fleet.MakeGroup:
 		c.mu.Lock()
 		clear(c.managed) // what EKS said before is no answer any more
 		c.mu.Unlock()
-		if a.Verb == fleet.DeleteGroup {
-			return c.deleteGroup(ctx, a)
-		}
-		return c.createGroup(ctx, a)
+		return c.changeGroups(ctx, a)
 	case fleet.Deregister:
 		return c.deregister(ctx, a)
 	case fleet.Register:
 		return c.register(ctx, a)
 	case fleet.Heartbeat, fleet.Complete:
 		return c.answerHook(ctx, a)
+	case fleet.MarkDatabase, fleet.UnmarkDatabase, fleet.StopDatabase, fleet.StartDatabase, fleet.SetCapacity:
+		return c.switchDatabase(ctx, a)
 	}
 	scaling, err := c.scalingName(ctx, a.Group)
 	if err != nil {
@@ -61,8 +61,26 @@ func (c *Cloud) act(ctx context.Context, a fleet.Action) error {
 		return c.standby(ctx, a)
 	case fleet.Unstandby:
 		return c.unstandby(ctx, a)
+	case fleet.MarkGroup:
+		return c.markGroup(ctx, a)
+	case fleet.UnmarkGroup:
+		return c.unmarkGroup(ctx, a)
+	case fleet.Bound:
+		return c.bound(ctx, a)
+	case fleet.Protect, fleet.Unprotect:
+		return c.protect(ctx, a)
 	}
 	return fmt.Errorf("aws does not know how to %s", a.Verb)
+}
+
+func (c *Cloud) changeGroups(ctx context.Context, a fleet.Action) error {
+	switch a.Verb {
+	case fleet.CreateGroup:
+		return c.createGroup(ctx, a)
+	case fleet.MakeGroup:
+		return c.makeGroup(ctx, a.NewGroup)
+	}
+	return c.deleteGroup(ctx, a)
 }
 
 // annotate carries out what changes neither sizes nor instances of a group: its mark and its processes, which belong to the run that marked it.
@@ -75,7 +93,7 @@ func (c *Cloud) annotate(ctx context.Context, a fleet.Action) error {
 		return nil // gone with its mark
 	}
 	if g != nil {
-		if err := carries(g, a.Run); err != nil {
+		if err := untaken(g, a); err != nil {
 			return err
 		}
 	}
@@ -117,22 +135,22 @@ func carries(raw *astypes.AutoScalingGroup, run string) error {
 
 // resize sets desired, unless somebody changed it since the decision.
 func (c *Cloud) resize(ctx context.Context, a fleet.Action) error {
-	g, err := c.raw(ctx, a.Group)
+	g, err := c.mine(ctx, a)
 	if err != nil {
 		return err
 	}
-	if g == nil {
-		return &fleet.Refused{Reason: "the group is gone"}
-	}
-	if err := carries(g, a.Run); err != nil {
-		return err
-	}
-	switch now := int(sdk.ToInt32(g.DesiredCapacity)); now {
-	case a.To:
+	now, least, most := int(sdk.ToInt32(g.DesiredCapacity)), int(sdk.ToInt32(g.MinSize)), int(sdk.ToInt32(g.MaxSize))
+	switch {
+	case now == a.To:
 		return nil
-	case a.From:
-	default:
+	case now != a.From:
 		return &fleet.Refused{Reason: fmt.Sprintf("desired is %d by now, expected %d", now, a.From)}
+	case a.To < least:
+		return &fleet.Refused{Reason: fmt.Sprintf("the group's minimum is %d, so desired cannot be %d; lower the minimum first", least, a.To)}
+	case a.To > most:
+		return &fleet.Refused{Reason: fmt.Sprintf("the group's maximum is %d, so desired cannot be %d; raise the maximum first", most, a.To)}
+	case tagOf(g, nodegroupTag) != "":
+		return c.sizeNodegroup(ctx, g, &ekstypes.NodegroupScalingConfig{DesiredSize: sdk.Int32(int32(a.To))})
 	}
 	_, err = c.scaling.SetDesiredCapacity(ctx, &autoscaling.SetDesiredCapacityInput{AutoScalingGroupName: &a.Group, DesiredCapacity: sdk.Int32(int32(a.To)), HonorCooldown: sdk.Bool(false)})
 	return err
@@ -154,7 +172,7 @@ func (c *Cloud) member(ctx context.Context, a fleet.Action) (*fleet.Instance, *a
 	if err != nil || g == nil {
 		return in, nil, err
 	}
-	return in, g, carries(g, a.Run)
+	return in, g, untaken(g, a)
 }
 
 // replace ends an instance that a hook will hold. Without the hook it would be ended as it is, so that is read anew.

@@ -266,7 +266,7 @@ func TestOtherClustersGroupsAreOnlyListed(t *testing.T) {
 	if n := r.different("DescribeLifecycleHooks"); n != 2 {
 		t.Errorf("asked for the hooks of %d groups, want web and api", n)
 	}
-	if n := r.calls(""); n != 2 { // EKS's calls have no name
+	if n := r.eksCalls(); n != 2 {
 		t.Errorf("asked EKS %d times, want once about the node group and once about the cluster", n)
 	}
 }
@@ -276,14 +276,14 @@ func TestEKSIsAskedOnceAMinute(t *testing.T) {
 	r := newRegion(t)
 	r.own()
 	r.among("api")
-	before := r.calls("GetParameter") + r.calls("")
+	before := r.calls("GetParameter") + r.eksCalls()
 	for range 11 {
 		r.clock.Advance(5 * time.Second)
 		if m := r.among("api").Managed; m.Status != "ACTIVE" || m.Version == "" || m.Latest != m.Version {
 			t.Fatalf("managed %+v", m)
 		}
 	}
-	if n := r.calls("GetParameter") + r.calls("") - before; n != 0 {
+	if n := r.calls("GetParameter") + r.eksCalls() - before; n != 0 {
 		t.Errorf("EKS was asked %d times within a minute", n)
 	}
 	r.ok(r.sim.SetClusterVersion("prod", "1.34"))

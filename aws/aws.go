@@ -1,5 +1,5 @@
-// Package aws is the hand on AWS: it fills the cloud's half of a snapshot, carries out actions on groups, instances, hooks and targets, and brings
-// the messages of a queue. It is the only reader and writer of AWS tags.
+// Package aws is the hand on AWS: it fills the cloud's half of a snapshot, carries out actions on groups, instances, hooks, targets and databases, brings
+// the messages of a queue, and keeps texts in a bucket. It is the only reader and writer of AWS tags.
 //
 // It reaches AWS through the SDK's usual configuration (profile, region, environment, endpoint), so that whatever speaks AWS's protocols at
 // that endpoint will do.
@@ -22,6 +22,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eks"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/rds"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/servicequotas"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
@@ -45,6 +47,8 @@ type Cloud struct {
 	quotas  *servicequotas.Client
 	sqs     *sqs.Client
 	events  *eventbridge.Client
+	rds     *rds.Client
+	s3      *s3.Client
 	region  string
 	now     func() time.Time
 
@@ -89,7 +93,8 @@ func New(cfg sdk.Config) *Cloud {
 	return &Cloud{
 		scaling: autoscaling.NewFromConfig(cfg), ec2: ec2.NewFromConfig(cfg), elb: elb.NewFromConfig(cfg), sts: sts.NewFromConfig(cfg),
 		eks: eks.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg), quotas: servicequotas.NewFromConfig(cfg),
-		sqs: sqs.NewFromConfig(cfg), events: eventbridge.NewFromConfig(cfg), region: cfg.Region, now: time.Now,
+		sqs: sqs.NewFromConfig(cfg), events: eventbridge.NewFromConfig(cfg), rds: rds.NewFromConfig(cfg),
+		s3: s3.NewFromConfig(cfg, byPath), region: cfg.Region, now: time.Now,
 		met: map[string]birth{}, hooks: map[string]hooked{}, managed: map[string]managedNews{}, gaps: map[string]lacking{},
 		targets: map[string]settings{}, scalings: map[string]scaling{}, clusters: map[string]bool{},
 		surveyed: survey{holds: map[string]map[string]bool{}, seen: map[string]time.Time{}, told: health{}, owed: map[string]bool{}},
@@ -178,7 +183,7 @@ func explain(err error) error {
 		return &fleet.Fatal{Err: fmt.Errorf("AWS credentials are not accepted: %s: %s; renew them (aws sso login) and start again: drover goes on where it stopped", code, api.ErrorMessage())}
 	case denied[code]:
 		return &fleet.Fatal{Err: &missingRight{code, api.ErrorMessage()}}
-	case code == "ScalingActivityInProgress" || code == "ResourceContention" || code == "ResourceInUseException" || code == "TooManyRequestsException" || strings.Contains(code, "Throttl") || code == "RequestLimitExceeded":
+	case code == "ScalingActivityInProgress" || code == "ResourceContention" || code == "ResourceInUseException" || code == "TooManyRequestsException" || strings.Contains(code, "Throttl") || code == "RequestLimitExceeded" || code == "SlowDown":
 		return &fleet.Refused{Reason: fmt.Sprintf("AWS is busy: %s: %s", code, api.ErrorMessage())}
 	}
 	return fmt.Errorf("%s: %s", code, api.ErrorMessage())
@@ -190,6 +195,15 @@ func doing(what string, err error) error {
 		return nil
 	}
 	return fmt.Errorf("%s: %w", what, explain(err))
+}
+
+// said is AWS's own message, without its code.
+func said(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorMessage()
+	}
+	return err.Error()
 }
 
 // codeIs tells whether an error of AWS has one of the codes.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -109,6 +110,9 @@ func (r *region) note(q *http.Request, body string) func() (int, string) {
 	if err != nil || action == "" {
 		_, action, _ = strings.Cut(q.Header.Get("X-Amz-Target"), ".")
 	}
+	if action == "" {
+		action = restAction(q)
+	}
 	if scope := strings.Split(q.Header.Get("Authorization"), "/"); len(scope) > 3 && action != "" { // Credential=KEY/DATE/REGION/SERVICE/aws4_request
 		r.made[scope[3]+":"+action] = true
 	}
@@ -121,6 +125,25 @@ func (r *region) note(q *http.Request, body string) func() (int, string) {
 		return func() (int, string) { return a(form) }
 	}
 	return nil
+}
+
+// restAction is what IAM calls a call of EKS or S3, which have no names on the wire; "" for one that is not listed.
+func restAction(q *http.Request) string {
+	for _, a := range []struct{ method, path, query, name string }{
+		{"POST", `^/clusters/[^/]+/node-groups/[^/]+/update-config$`, "", "UpdateNodegroupConfig"},
+		{"POST", `^/clusters/[^/]+/node-groups$`, "", "CreateNodegroup"},
+		{"DELETE", `^/clusters/[^/]+/node-groups/[^/]+$`, "", "DeleteNodegroup"},
+		{"GET", `^/clusters/[^/]+/node-groups/[^/]+$`, "", "DescribeNodegroup"},
+		{"GET", `^/clusters/[^/]+$`, "", "DescribeCluster"},
+		{"PUT", `^/records/.+`, "", "PutObject"},
+		{"GET", `^/records/?$`, "list-type", "ListBucket"},
+		{"GET", `^/records/.+`, "", "GetObject"},
+	} {
+		if q.Method == a.method && regexp.MustCompile(a.path).MatchString(q.URL.Path) && (a.query == "" || q.URL.Query().Has(a.query)) {
+			return a.name
+		}
+	}
+	return ""
 }
 
 // silence has a call answered with an empty object from now on, and no other.
@@ -141,6 +164,9 @@ func (r *region) calls(action string) int {
 	defer r.mu.Unlock()
 	return r.count[action]
 }
+
+// eksCalls counts the questions to EKS.
+func (r *region) eksCalls() int { return r.calls("DescribeNodegroup") + r.calls("DescribeCluster") }
 
 // different counts the calls of an action that are not the SDK's repetition of one.
 func (r *region) different(action string) int {

@@ -91,26 +91,33 @@ func (c *Cloud) createGroup(ctx context.Context, a fleet.Action) error {
 	return err
 }
 
-// copyOf is a node group like n on EKS's newest version and release, which is what a request without them means. What a launch template says
-// must not be said again, and EKS does not take CUSTOM as an AMI type although it shows it.
+// copyOf is a node group like n for a run to move to, with the sizes that the rest of the run needs.
 func copyOf(n *ekstypes.Nodegroup, name string, a fleet.Action) *eks.CreateNodegroupInput {
-	in := &eks.CreateNodegroupInput{
-		ClusterName: n.ClusterName, NodegroupName: &name, NodeRole: n.NodeRole, Subnets: n.Subnets, InstanceTypes: n.InstanceTypes, CapacityType: n.CapacityType,
-		Labels: n.Labels, Taints: n.Taints, UpdateConfig: n.UpdateConfig, NodeRepairConfig: n.NodeRepairConfig, WarmPoolConfig: n.WarmPoolConfig,
-		Tags: ownTags(n.Tags), ClientRequestToken: sdk.String("drover-" + a.Run + "-" + name),
-	}
+	in := like(n, name)
+	in.ClientRequestToken = sdk.String("drover-" + a.Run + "-" + name)
 	in.Tags[runTag], in.Tags[copyTag] = a.Run, a.Group
-	if n.AmiType != ekstypes.AMITypesCustom {
-		in.AmiType = n.AmiType
-	}
-	if n.LaunchTemplate == nil {
-		in.DiskSize, in.RemoteAccess = n.DiskSize, n.RemoteAccess
-	}
 	desired := int32(a.To)
 	in.ScalingConfig = &ekstypes.NodegroupScalingConfig{DesiredSize: &desired, MinSize: sdk.Int32(desired), MaxSize: sdk.Int32(max(1, desired))}
 	if s := n.ScalingConfig; s != nil {
 		in.ScalingConfig.MinSize = sdk.Int32(min(sdk.ToInt32(s.MinSize), desired))
 		in.ScalingConfig.MaxSize = sdk.Int32(max(sdk.ToInt32(s.MaxSize), desired))
+	}
+	return in
+}
+
+// like is a node group like n, but for its sizes and its launch template's version, on EKS's newest version and release, which is what a request without them
+// means. What a launch template says must not be said again, and EKS does not take CUSTOM as an AMI type although it shows it.
+func like(n *ekstypes.Nodegroup, name string) *eks.CreateNodegroupInput {
+	in := &eks.CreateNodegroupInput{
+		ClusterName: n.ClusterName, NodegroupName: &name, NodeRole: n.NodeRole, Subnets: n.Subnets, InstanceTypes: n.InstanceTypes, CapacityType: n.CapacityType,
+		Labels: n.Labels, Taints: n.Taints, UpdateConfig: n.UpdateConfig, NodeRepairConfig: n.NodeRepairConfig, WarmPoolConfig: n.WarmPoolConfig,
+		Tags: ownTags(n.Tags),
+	}
+	if n.AmiType != ekstypes.AMITypesCustom {
+		in.AmiType = n.AmiType
+	}
+	if n.LaunchTemplate == nil {
+		in.DiskSize, in.RemoteAccess = n.DiskSize, n.RemoteAccess
 	}
 	return in
 }

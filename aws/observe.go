@@ -159,6 +159,9 @@ func (c *Cloud) group(f *found) fleet.Group {
 	if g.Mark, err = mark(raw); err != nil {
 		trouble(&g, err.Error())
 	}
+	if g.Sleep, err = sleepMark(raw); err != nil {
+		trouble(&g, err.Error())
+	}
 	for i := range raw.Instances {
 		g.Instances = append(g.Instances, c.instance(&raw.Instances[i]))
 	}
@@ -193,8 +196,8 @@ func mark(raw *astypes.AutoScalingGroup) (*fleet.GroupMark, error) {
 func (c *Cloud) instance(raw *astypes.Instance) fleet.Instance {
 	in := fleet.Instance{
 		ID: sdk.ToString(raw.InstanceId), Zone: sdk.ToString(raw.AvailabilityZone), Type: sdk.ToString(raw.InstanceType),
-		Lifecycle: string(raw.LifecycleState),
-		Template:  fleet.Template{Configuration: sdk.ToString(raw.LaunchConfigurationName)},
+		Lifecycle: string(raw.LifecycleState), Protected: sdk.ToBool(raw.ProtectedFromScaleIn),
+		Template: fleet.Template{Configuration: sdk.ToString(raw.LaunchConfigurationName)},
 	}
 	if lt := raw.LaunchTemplate; lt != nil {
 		in.Template = template(lt)

@@ -63,7 +63,7 @@ func told(changes []pipeline.Change) string {
 func TestPipelineIsLaidAndTakenAway(t *testing.T) {
 	r, w := plumbing(t)
 	changes := r.planned(w)
-	if len(changes) != 12 {
+	if len(changes) != 13 {
 		t.Fatalf("%d changes:\n%s", len(changes), told(changes))
 	}
 	for i, c := range changes {

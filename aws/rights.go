@@ -19,7 +19,18 @@ const (
 	OnLetters Scope = "dead-letters" // the queue for its dead letters
 	OnCluster Scope = "cluster"      // the EKS cluster and its node groups
 	OnPublic  Scope = "public"       // parameters that AWS publishes
+
+	OnDatabases Scope = "databases" // the environments' databases
+	OnMarked    Scope = "marked"    // those of them that an environment has marked, which it does before it switches them
+	OnBucket    Scope = "bucket"    // the bucket of records itself
+	OnObjects   Scope = "objects"   // what is in it, below a prefix
+	OnRole      Scope = "role"      // the role of the cluster's nodes
 )
+
+// MarkedCondition is the condition, by the operator StringLike, under which an action on databases is one on those that an environment has marked.
+func MarkedCondition(environment string) (key, value string) {
+	return "aws:ResourceTag/" + environmentTag, environment + " *"
+}
 
 // GroupCondition is the condition, and its value, under which an action on groups is one on the groups of a cluster: by the tag that its nodes need
 // anyway. Groups that somebody tagged as shared are not in it.
@@ -68,4 +79,59 @@ var NoticeActions = []Right{
 	{"eks:DescribeCluster", OnCluster, "what a managed node group is to run"},
 	{"eks:DescribeNodegroup", OnCluster, "what a managed node group runs"},
 	{"ssm:GetParameter", OnPublic, "the newest release of EKS's images: parameters under /aws/service/, which are public"},
+}
+
+// SwitchActions are all that switching an environment's groups off and on takes in AWS. Who rotates only needs none that NoticeActions has not.
+var SwitchActions = []Right{
+	{"autoscaling:DescribeAutoScalingGroups", OnAll, "which groups and instances there are"},
+	{"autoscaling:DescribeAutoScalingInstances", OnAll, "look again before an instance is closed"},
+	{"autoscaling:CreateOrUpdateTags", OnGroups, "how a group was, on the group itself"},
+	{"autoscaling:DeleteTags", OnGroups, "take that off again"},
+	{"autoscaling:UpdateAutoScalingGroup", OnGroups, "lower the minimum of a group, and set it back"},
+	{"autoscaling:SetDesiredCapacity", OnGroups, "have a group's nodes come back"},
+	{"autoscaling:SetInstanceProtection", OnGroups, "keep AWS from ending the nodes that stay"},
+	{"autoscaling:SuspendProcesses", OnGroups, "keep zones from being evened out meanwhile"},
+	{"autoscaling:ResumeProcesses", OnGroups, "let that go on"},
+	{"autoscaling:TerminateInstanceInAutoScalingGroup", OnGroups, "close an instance that is empty"},
+	{"ec2:DescribeInstances", OnAll, "when an instance was launched"},
+	{"ec2:DescribeLaunchTemplates", OnAll, "what a group launches from"},
+	{"elasticloadbalancing:DescribeTargetGroups", OnAll, "where instances are targets"},
+	{"elasticloadbalancing:DescribeTargetGroupAttributes", OnAll, "how long requests in flight may take"},
+	{"elasticloadbalancing:DescribeTargetHealth", OnAll, "whether an instance is out of its load balancers"},
+	{"elasticloadbalancing:DeregisterTargets", OnTargets, "take it out of them"},
+	{"eks:DescribeCluster", OnCluster, "what a managed node group is to run"},
+	{"eks:DescribeNodegroup", OnCluster, "the sizes of a managed node group, and whether EKS is changing it"},
+	{"eks:UpdateNodegroupConfig", OnCluster, "the sizes of a managed node group"},
+	{"ssm:GetParameter", OnPublic, "the newest release of EKS's images"},
+}
+
+// DatabaseActions are what switching an environment's databases takes besides. Only an environment with databases needs them.
+var DatabaseActions = []Right{
+	{"rds:DescribeDBInstances", OnAll, "the state of databases, and why RDS cannot stop one"},
+	{"rds:DescribeDBClusters", OnAll, "the state of clusters"},
+	{"rds:AddTagsToResource", OnDatabases, "say on a database who switched it off"},
+	{"rds:RemoveTagsFromResource", OnMarked, "take that off again"},
+	{"rds:StopDBInstance", OnMarked, "stop a database"},
+	{"rds:StartDBInstance", OnMarked, "start it"},
+	{"rds:StopDBCluster", OnMarked, "stop a cluster"},
+	{"rds:StartDBCluster", OnMarked, "start it"},
+	{"rds:ModifyDBCluster", OnMarked, "lower the least capacity of a Serverless v2 cluster, and set it back"},
+}
+
+// ArchiveActions are what a second copy of records in a bucket takes. Only who keeps it there needs them.
+var ArchiveActions = []Right{
+	{"s3:ListBucket", OnBucket, "which records there are; without it a missing one looks like a missing right"},
+	{"s3:GetObject", OnObjects, "read a record"},
+	{"s3:PutObject", OnObjects, "write one"},
+}
+
+// IsolateActions are what making a node group for one environment takes. iam:PassRole and ec2:RunInstances are no calls of drover's: EKS asks whether who
+// names a role and a launch template may use them.
+var IsolateActions = []Right{
+	{"autoscaling:DescribeAutoScalingGroups", OnAll, "find the group that is shared"},
+	{"eks:DescribeNodegroup", OnCluster, "what to take over from it"},
+	{"eks:CreateNodegroup", OnCluster, "make the new one"},
+	{"eks:TagResource", OnCluster, "with its tags"},
+	{"iam:PassRole", OnRole, "give the new nodes the role of the shared ones"},
+	{"ec2:RunInstances", OnAll, "have EKS launch from the launch template of the shared group, where it has one"},
 }
