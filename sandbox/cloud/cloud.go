@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -40,6 +41,12 @@ type Cloud struct {
 	drainedByOthers bool
 	spotReason      string
 	losing          map[string]int // how many events of a kind are still to be lost
+
+	dbGroups map[dbGroup]bool // parameter groups and subnet groups besides the default ones
+	buckets  map[string]*bucket
+	ctx      context.Context // of all that a Backing does; ends with Close
+	cancel   context.CancelFunc
+	working  sync.WaitGroup // calls of a Backing
 }
 
 // world is all that AWS remembers. Pointers in it are owned by it; what leaves the package is a copy.
@@ -55,6 +62,10 @@ type world struct {
 	releases   map[string]string       // newest AMI release by Kubernetes version
 	spots      map[string]*SpotRequest // by id
 	schedules  map[string]*schedule    // by the ARN of their Health event
+	dbs        map[string]*DBInstance
+	dbClusters map[string]*DBCluster
+	snapshots  map[snapshotID]*DBSnapshot
+	dbEvents   []DBEvent // oldest first
 }
 
 // New returns an empty account with a network: one VPC, one subnet per zone.
@@ -67,6 +78,7 @@ func New(cfg Config) *Cloud {
 			configs: map[string]*LaunchConfiguration{}, targets: map[string]*TargetGroup{}, activities: map[string][]Activity{},
 			clusters: map[string]*Cluster{}, nodegroups: map[nodegroupID]*Nodegroup{}, releases: map[string]string{},
 			spots: map[string]*SpotRequest{}, schedules: map[string]*schedule{},
+			dbs: map[string]*DBInstance{}, dbClusters: map[string]*DBCluster{}, snapshots: map[snapshotID]*DBSnapshot{},
 		},
 		withheld: map[capacity]bool{}, taken: map[string]int{}, quota: usualQuota,
 		ids:     rand.New(rand.NewPCG(uint64(cfg.Seed), 1)),
@@ -74,7 +86,9 @@ func New(cfg Config) *Cloud {
 		post:    newPost(cfg.Seed),
 		feeds:   map[int]*Feed{},
 		drought: map[capacity]bool{}, losing: map[string]int{},
+		dbGroups: map[dbGroup]bool{}, buckets: map[string]*bucket{},
 	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.seen = c.w
 	if cfg.Timing.ConsistencyLag > 0 {
 		c.seen = c.w.clone()
@@ -82,8 +96,15 @@ func New(cfg Config) *Cloud {
 	return c
 }
 
-// Close stops the world: nothing happens by itself any more, and subscriptions end once read to their end.
+// Close stops the world: nothing happens by itself any more, and subscriptions end once read to their end. It waits for what a Backing does,
+// and tells it to end.
 func (c *Cloud) Close() {
+	c.cancel()
+	c.close()
+	c.working.Wait()
+}
+
+func (c *Cloud) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
@@ -184,6 +205,8 @@ func (w *world) clone() *world {
 		configs:  maps.Clone(w.configs), // never changed once made
 		clusters: cloneMap(w.clusters, func(k *Cluster) Cluster { return *k }), nodegroups: cloneMap(w.nodegroups, (*Nodegroup).clone), releases: maps.Clone(w.releases),
 		spots: cloneMap(w.spots, func(r *SpotRequest) SpotRequest { return *r }), schedules: cloneMap(w.schedules, (*schedule).clone),
+		dbs: cloneMap(w.dbs, (*DBInstance).clone), dbClusters: cloneMap(w.dbClusters, (*DBCluster).clone), snapshots: cloneMap(w.snapshots, (*DBSnapshot).clone),
+		dbEvents: slices.Clone(w.dbEvents),
 	}
 	n.activities = map[string][]Activity{}
 	for name, as := range w.activities {

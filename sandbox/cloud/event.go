@@ -23,6 +23,7 @@ const (
 	GroupChanged       EventKind = "GroupChanged" // a group's settings or its list of instances changed
 	ActivityRecorded   EventKind = "ActivityRecorded"
 	NodegroupChanged   EventKind = "NodegroupChanged" // a node group's state or settings changed, or it is gone
+	DatabaseChanged    EventKind = "DatabaseChanged"  // a DB instance's or cluster's state or settings changed, or it is gone
 
 	// What EKS does to nodes in the cluster's API is for others to do: the cloud knows no nodes and no pods.
 	NodeCordon   EventKind = "NodeCordon"   // make it unschedulable and take it out of external load balancers
@@ -32,7 +33,7 @@ const (
 )
 
 // Event is one thing that happened. Which fields are set follows from Kind: Instance for the instance kinds and the node kinds; TargetGroup (an ARN)
-// and Target for the target kinds; Group (a name) for GroupChanged; Nodegroup for NodegroupChanged; Group and Activity for ActivityRecorded, which comes when an
+// and Target for the target kinds; Group (a name) for GroupChanged; Nodegroup for NodegroupChanged; Database for DatabaseChanged; Group and Activity for ActivityRecorded, which comes when an
 // activity begins and again when its status changes.
 type Event struct {
 	Seq         int
@@ -44,6 +45,7 @@ type Event struct {
 	Group       string
 	Activity    Activity
 	Nodegroup   Nodegroup
+	Database    string // "instance NAME" or "cluster NAME"
 }
 
 // Feed is a subscription read by asking: Take returns at once with what has come since the last time. An in-memory story uses

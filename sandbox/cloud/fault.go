@@ -11,7 +11,7 @@ type faults struct {
 
 type fault struct {
 	action string
-	left   int
+	left   int   // below 0: for ever
 	err    error // nil: throttling, in the words of the service called
 	after  bool  // strikes when the call has taken effect
 }
@@ -22,6 +22,11 @@ func (c *Cloud) Throttle(action string, n int) { c.addFault(&fault{action: actio
 // FailNext makes the next call of action answer err and do nothing. Several wait in line.
 func (c *Cloud) FailNext(action string, err error) {
 	c.addFault(&fault{action: action, left: 1, err: err})
+}
+
+// Refuse makes every call of action answer err from now on and do nothing, as where a right is missing.
+func (c *Cloud) Refuse(action string, err error) {
+	c.addFault(&fault{action: action, left: -1, err: err})
 }
 
 // LoseReply makes the next call of action do its work and then answer InternalFailure, as when a connection breaks too late.
@@ -67,6 +72,8 @@ func (f *faults) strike(action string, after bool) error {
 			return &Error{"ThrottlingException", "Rate exceeded", 400}
 		case service == "sqs":
 			return &Error{"RequestThrottled", "Request is throttled.", 403}
+		case service == "s3":
+			return &Error{"SlowDown", "Please reduce your request rate.", 503}
 		}
 		return &Error{"Throttling", "Rate exceeded", 400}
 	}

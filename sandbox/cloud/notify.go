@@ -12,7 +12,7 @@ func (c *Cloud) instanceARN(id string) string { return c.arn("ec2", "instance/"+
 // DirectNotification is the kind of a hook's own notification to its target, for LoseEvents.
 const DirectNotification = "direct"
 
-// LoseEvents loses the next n events of a kind: an event's detail-type, or DirectNotification. AWS delivers events on a best-effort basis.
+// LoseEvents loses the next n events of a kind: an event's detail-type, an RDS event's id, or DirectNotification. AWS delivers events on a best-effort basis.
 func (c *Cloud) LoseEvents(kind string, n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

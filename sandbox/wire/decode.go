@@ -133,14 +133,15 @@ func (d *decoder) field(t reflect.Type, name string) (reflect.StructField, bool)
 }
 
 func (d *decoder) list(v reflect.Value, n *node, path string) error {
-	if d.dialect == query {
+	if d.dialect != ec2q {
 		if n.set && len(n.kids) == 0 && n.value == "" {
 			return nil // "X=" is how a client sends an empty list
 		}
-		if n.kids["member"] == nil || len(n.kids) > 1 || n.set {
-			return d.bad(path, firstKey(n), "a list of the form "+path+".member.N")
+		name := memberName(d.dialect, path[strings.LastIndex(path, ".")+1:], v.Type().Elem())
+		if n.kids[name] == nil || len(n.kids) > 1 || n.set {
+			return d.bad(path, firstKey(n), "a list of the form "+path+"."+name+".N")
 		}
-		n = n.kids["member"]
+		n = n.kids[name]
 	}
 	var numbers []int
 	for k := range n.kids {

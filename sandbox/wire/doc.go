@@ -1,7 +1,7 @@
 // Package wire puts the simulated AWS of package cloud on HTTP, in AWS's own protocols, so that aws-sdk-go-v2, the aws command
-// line and other people's tools talk to it unchanged: one endpoint for Auto Scaling, Elastic Load Balancing v2, SNS and STS (the
+// line and other people's tools talk to it unchanged: one endpoint for Auto Scaling, Elastic Load Balancing v2, SNS, STS and RDS (the
 // query protocol), EC2 (its own dialect of it), EKS (REST-JSON), SQS, EventBridge, Service Quotas and Systems Manager (JSON); of the last
-// two just what preflight and node groups ask. SQS's older query protocol is not spoken.
+// two just what preflight and node groups ask; and S3, for whole objects in buckets named in the path. SQS's older query protocol is not spoken.
 //
 // [Handler] is all there is to use. Requests are decoded by reflection into the SDK's own Input types and its Output types are
 // written out the same way, so that names and shapes cannot drift from the SDK's. Each action lists the fields it honours; a

@@ -50,12 +50,18 @@ func (a *answer) success(out any) {
 	a.write(200, "text/xml;charset=UTF-8", e.Bytes())
 }
 
-// fail writes err in the form of the service and returns its code. An error that is not AWS's is a fault of the sandbox.
-func (a *answer) fail(err error) string {
+// asAWS is an error as AWS has them. One that is not AWS's is a fault of the sandbox.
+func asAWS(err error) *cloud.Error {
 	var known *cloud.Error
 	if !errors.As(err, &known) {
 		known = &cloud.Error{Code: "InternalFailure", Message: err.Error(), Status: 500}
 	}
+	return known
+}
+
+// fail writes err in the form of the service and returns its code.
+func (a *answer) fail(err error) string {
+	known := asAWS(err)
 	e := &encoder{dialect: a.dialect}
 	fault := "Sender"
 	if known.Status >= 500 {
@@ -168,10 +174,7 @@ func (e *encoder) present(name string, v reflect.Value) {
 		e.fields(v)
 		e.close(name)
 	case v.Kind() == reflect.Slice:
-		item := "member"
-		if e.dialect == ec2q {
-			item = "item"
-		}
+		item := memberName(e.dialect, name, v.Type().Elem())
 		e.open(name, "")
 		for i := range v.Len() {
 			e.present(item, v.Index(i))

@@ -69,6 +69,9 @@ func (f *front) serve(a *answer, r *http.Request, call *Call) (code string) {
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); strings.HasPrefix(kind, "application/x-amz-json") {
 		a.dialect, a.kind = json1, kind
 	}
+	if signer, service := credential(r, r.URL.Query()); service == "s3" {
+		return f.serveS3(a, r, call, signer)
+	}
 	form, body, err := readForm(r)
 	if err != nil {
 		return a.fail(err)
@@ -83,11 +86,10 @@ func (f *front) serve(a *answer, r *http.Request, call *Call) (code string) {
 			call.Action, vars = svc.route(r)
 		}
 	}
+	if err := checkSigner(key); err != nil {
+		return a.fail(err)
+	}
 	switch {
-	case key == "":
-		return a.fail(&cloud.Error{Code: "MissingAuthenticationToken", Message: "Request is missing Authentication Token", Status: 403})
-	case strings.HasPrefix(key, "EXPIRED"):
-		return a.fail(&cloud.Error{Code: "ExpiredToken", Message: "The security token included in the request is expired", Status: 403})
 	case svc == nil:
 		return a.fail(notSimulated(fmt.Sprintf("the service %q", service)))
 	case call.Action == "":
@@ -111,6 +113,17 @@ func (f *front) serve(a *answer, r *http.Request, call *Call) (code string) {
 	}
 	a.success(out)
 	return ""
+}
+
+// checkSigner refuses a request by its access key, of which all that is known is whether there is one and whether it has expired.
+func checkSigner(key string) error {
+	switch {
+	case key == "":
+		return &cloud.Error{Code: "MissingAuthenticationToken", Message: "Request is missing Authentication Token", Status: 403}
+	case strings.HasPrefix(key, "EXPIRED"):
+		return &cloud.Error{Code: "ExpiredToken", Message: "The security token included in the request is expired", Status: 403}
+	}
+	return nil
 }
 
 // read makes an action's Input of a request.

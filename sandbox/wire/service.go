@@ -16,6 +16,7 @@ const (
 	ec2q                    // EC2 query: lists as X.1 under names of their own, lower-camel answers with <item>
 	json1                   // AWS JSON: the action in a header, names as they are
 	restjson                // REST-JSON: the action in method and path, names with a small first letter
+	rdsq                    // AWS query as RDS speaks it: members of lists have names of their own
 )
 
 // service is one AWS service: its name in credential scopes, its API version, and what of it is simulated.
@@ -33,6 +34,7 @@ var services = []*service{
 	{"elasticloadbalancing", "2015-12-01", "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/", query, elbActions},
 	{"eks", "2017-11-01", "", restjson, eksActions},
 	{"events", "2015-10-07", "", json1, eventsActions},
+	{"rds", "2014-10-31", "http://rds.amazonaws.com/doc/2014-10-31/", rdsq, rdsActions},
 	{"servicequotas", "2019-06-24", "", json1, quotaActions},
 	{"sns", "2010-03-31", "http://sns.amazonaws.com/doc/2010-03-31/", query, snsActions},
 	{"sqs", "2012-11-05", "", json1, sqsActions},
