@@ -53,8 +53,9 @@ type Switcher struct {
 	// Kick, if set, tells that a database changed, before anybody would look.
 	Kick <-chan struct{}
 
-	run  *Run
-	data databases
+	run    *Run
+	data   databases
+	stores []string // that somebody waits for
 }
 
 // EnvironmentView is how one environment stands.
@@ -212,7 +213,7 @@ func (w *Switcher) tick(ctx context.Context, name string, next func(fleet.Snapsh
 	w.run.trouble = 0
 	step := next(s)
 	w.see(&s, name, env.Wanted{}, step, nil)
-	w.run.plan = step.Nodes
+	w.run.plan, w.stores = step.Nodes, step.Stores
 	if step.Done {
 		return 0, true, nil
 	}
@@ -235,7 +236,7 @@ func (w *Switcher) now(ctx context.Context) (fleet.Snapshot, error) {
 	}
 	w.run.assume(&s)
 	w.run.refused(&s)
-	w.run.ask(ctx, w.run.plan, &s)
+	w.run.ask(ctx, w.run.plan, &s, w.stores...)
 	return s, nil
 }
 
@@ -356,6 +357,7 @@ func (w *Switcher) drive(ctx context.Context) (time.Duration, error) {
 func (w *Switcher) decide(s *fleet.Snapshot) (actions []fleet.Action, moving bool) {
 	var holds []fleet.Hold
 	var nodes evac.Plan
+	var stores []string
 	for i := range s.Environments {
 		e := &s.Environments[i]
 		wanted := env.Want(e, s.Now)
@@ -375,10 +377,11 @@ func (w *Switcher) decide(s *fleet.Snapshot) (actions []fleet.Action, moving boo
 		w.see(s, e.Name, wanted, step, nil)
 		actions = append(actions, step.Actions...)
 		holds = append(holds, step.Holds...)
+		stores = append(stores, step.Stores...)
 		nodes.Exits, nodes.Moves = append(nodes.Exits, step.Nodes.Exits...), append(nodes.Moves, step.Nodes.Moves...)
 		moving = moving || !step.Done
 	}
-	w.run.plan = nodes
+	w.run.plan, w.stores = nodes, stores
 	w.run.note(holds, s.Now)
 	return actions, moving
 }

@@ -66,12 +66,17 @@ func (r *Run) unsure(a fleet.Action) bool {
 	return now < 0 || known && asked != now
 }
 
-// ask fills in what the stores say that a plan depends on. What was answered a moment ago, by the same pods, is good still.
-func (r *Run) ask(ctx context.Context, p evac.Plan, s *fleet.Snapshot) {
+// ask fills in what the stores say that a plan depends on, and others. What was answered a moment ago, by the same pods, is good still.
+func (r *Run) ask(ctx context.Context, p evac.Plan, s *fleet.Snapshot, others ...string) {
 	var due []string
 	r.asked, r.member = map[string]int{}, map[string]string{}
-	for _, name := range evac.StoresOf(p, s) {
+	names := append(evac.StoresOf(p, s), others...)
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
 		st := s.Store(name)
+		if st == nil {
+			continue // gone since it was named
+		}
 		r.asked[name] = r.flights.count(name)
 		for i := range st.Members {
 			r.member[st.Members[i].Pod.UID] = name

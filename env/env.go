@@ -93,6 +93,7 @@ type Step struct {
 	Holds   []fleet.Hold
 	Done    bool
 	Nodes   evac.Plan // the departures under way: whose stores the engine has to ask
+	Stores  []string  // that are waited for, and have to be asked
 }
 
 // Hash is the plan's content in twelve hexadecimal digits.

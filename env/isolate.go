@@ -229,7 +229,30 @@ func (t *turn) made(i *Isolation) bool {
 		t.do(fleet.Action{Verb: fleet.Resize, Run: i.Run, Group: g.Name, From: g.Desired, To: min(i.Size, g.Max), Why: "the environment's pods need them"})
 		return false
 	}
-	return t.nodesReady(&fleet.SleepGroup{Name: g.Name, Desired: i.Size}, g)
+	return t.nodesReady(&fleet.SleepGroup{Name: g.Name, Desired: i.Size}, g) && t.dressed(i, g)
+}
+
+// dressed waits for the labels and taints of the new nodes: EKS may put them on after a node has joined, and until then others' pods may come.
+func (t *turn) dressed(i *Isolation, g *fleet.Group) bool {
+	for j := range g.Instances {
+		n := t.v.s.NodeOf(g.Instances[j].ID)
+		if n == nil {
+			continue
+		}
+		for k, want := range i.Group.Labels {
+			if n.Labels[k] != want {
+				t.hold("node "+n.Name, "is Ready, without label %s=%s yet", k, want)
+				return false
+			}
+		}
+		for _, taint := range i.Group.Taints {
+			if !slices.Contains(n.Taints, taint) {
+				t.hold("node "+n.Name, "is Ready, without taint %s=%s:%s yet", taint.Key, taint.Value, taint.Effect)
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func (t *turn) budgeted(i *Isolation) bool {

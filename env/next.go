@@ -3,6 +3,7 @@ package env
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"drover.dev/evac"
@@ -138,7 +139,9 @@ func (t *turn) late() []fleet.PartRecord {
 	var out []fleet.PartRecord
 	for _, p := range t.v.parts(t.forced("env-jobs")) {
 		if r := t.rec.Part(p.Owner); r == nil && !p.Off && p.Mark == nil {
-			out = append(out, recordOf(p, min(last, 1)))
+			rec := recordOf(p, min(last, 1))
+			rec.Ready, _ = strconv.Atoi(p.Value) // what it needs may be off, so that none is Ready tells nothing
+			out = append(out, rec)
 		}
 	}
 	sortRecords(out)

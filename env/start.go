@@ -176,7 +176,7 @@ func (t *turn) unguarded(r *fleet.SleepGroup, g *fleet.Group) bool {
 func (t *turn) tiersOn() bool {
 	for tier := t.lastTier(); tier >= 0; tier-- {
 		in := func(r *fleet.PartRecord) bool { return r.Tier == tier && r.Turn != fleet.Unsynced }
-		if on := t.allOn(in); !on || !t.work(in) {
+		if on := t.allOn(in); !on || !t.work(in) || !t.storesWork(in) {
 			return false
 		}
 	}
@@ -265,7 +265,8 @@ func (t *turn) unplaced(o fleet.Owner) string {
 
 // verified looks at everything once more before what is on file about it goes.
 func (t *turn) verified() bool {
-	return t.startDatabases() && t.work(func(*fleet.PartRecord) bool { return true })
+	every := func(*fleet.PartRecord) bool { return true }
+	return t.startDatabases() && t.work(every) && t.storesWork(every)
 }
 
 // unmarked takes every mark off. The record goes last: while it is there, somebody can go on.

@@ -31,6 +31,18 @@ func Direct(network string) (Reach, error) {
 	}, nil
 }
 
+// Returned is Direct's way back: the address by which the cluster knows a pod, from the one under which it is seen where network has pods reached.
+func Returned(network string) (func(address string) string, error) {
+	routes, err := parseRoutes(network)
+	if err != nil {
+		return nil, err
+	}
+	for i, r := range routes {
+		routes[i] = route{r.to, r.from}
+	}
+	return func(address string) string { return routed(routes, address) }, nil
+}
+
 // route has addresses of one prefix reached under another of the same length.
 type route struct{ from, to netip.Prefix }
 

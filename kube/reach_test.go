@@ -83,3 +83,18 @@ func TestDirectDialsTheRoutedAddress(t *testing.T) {
 		t.Errorf("after the end of its context: %v, %v", conn, err)
 	}
 }
+
+func TestReturnedIsTheWayBack(t *testing.T) {
+	back, err := Returned("10.0.0.0/8=127.0.0.0/8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seen, want := range map[string]string{"127.21.4.2": "10.21.4.2", "192.168.1.1": "192.168.1.1", "hidden": "hidden", "": ""} {
+		if got := back(seen); got != want {
+			t.Errorf("%q is %q, want %q", seen, got, want)
+		}
+	}
+	if _, err := Returned("10.0.0.0/8"); err == nil {
+		t.Error("half a route is taken")
+	}
+}

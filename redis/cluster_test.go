@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -21,8 +22,10 @@ type ring struct {
 }
 
 func startNode(t *testing.T) *server {
-	return start(t, newIP(), 6379, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--appendonly", "no")
+	return start(t, newIP(), 6379, clusterArgs...)
 }
+
+var clusterArgs = []string{"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--appendonly", "no"}
 
 func (r *ring) add(s *server, name string) {
 	r.nodes[name] = s
@@ -101,6 +104,7 @@ func TestCluster(t *testing.T) {
 		{"temporary node", temporaryNode},
 		{"probe", probeRing},
 		{"force", forceFailover},
+		{"all move at once", allMove}, // ends its servers: the last
 	} {
 		if !t.Run(s.name, func(t *testing.T) { s.step(t, r, h) }) {
 			t.FailNow()
@@ -296,4 +300,37 @@ func forceFailover(t *testing.T, r *ring, h *Hand) {
 		t.Errorf("c-4 has not taken over:\n%s", view)
 	}
 	_ = r.nodes["c-1"].cmd.Process.Signal(syscall.SIGCONT)
+}
+
+// allMove is what a sleep does to a cluster: all nodes stop, and come back on their data with addresses that nobody knows.
+func allMove(t *testing.T, r *ring, h *Hand) {
+	for _, m := range r.st.Members { // all of them first: one that is left would be found by the others
+		s := r.nodes[m.Pod.Name]
+		_ = s.cmd.Process.Signal(syscall.SIGTERM)
+		<-s.stopped
+	}
+	for i := range r.st.Members {
+		m := &r.st.Members[i]
+		name := m.Pod.Name
+		r.nodes[name] = startIn(t, filepath.Dir(r.nodes[name].log), newIP(), 6379, clusterArgs...)
+		*m = r.nodes[name].member(name)
+	}
+	st := observed(h, r.st)
+	if known, _ := find(st.Member("c-0").View, st.Member("c-1").ID); known.Linked && slices.Contains(st.Member("c-1").Known, known.Address) {
+		t.Fatal("they find each other by themselves: nothing to show")
+	}
+	for _, m := range r.st.Members[1:] {
+		mustSoon(t, h, st, fleet.Action{Verb: fleet.Meet, Pod: r.st.Members[0].Pod, Peer: m.Pod})
+	}
+	r.wait(t, h, "one cluster again, with all its slots", func(st fleet.Store) bool {
+		slots := 0
+		for _, m := range st.Members {
+			p, _ := find(st.Members[0].View, m.ID)
+			slots += p.Slots
+			if m.Trouble != "" || !m.StateOK || !p.Linked {
+				return false
+			}
+		}
+		return slots == 16384
+	})
 }

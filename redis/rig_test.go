@@ -39,7 +39,12 @@ func newIP() string {
 // start runs a Redis until the test ends, and waits until it answers.
 func start(t *testing.T, ip string, port int, args ...string) *server {
 	t.Helper()
-	dir := t.TempDir()
+	return startIn(t, t.TempDir(), ip, port, args...)
+}
+
+// startIn runs one on the data that a folder has.
+func startIn(t *testing.T, dir, ip string, port int, args ...string) *server {
+	t.Helper()
 	s := &server{t: t, ip: ip, port: port, log: filepath.Join(dir, "log")}
 	all := append([]string{
 		"--bind", ip, "--bind-source-addr", ip, "--port", fmt.Sprint(port), "--dir", dir, "--logfile", s.log, "--save", "", "--protected-mode", "no", "--repl-diskless-sync-delay", "0",
