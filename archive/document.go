@@ -112,6 +112,7 @@ type marks struct {
 	Starting  *time.Time `json:"starting,omitempty"`
 	StartedBy string     `json:"startedBy,omitempty"`
 	Again     *time.Time `json:"again,omitempty"`
+	Served    *time.Time `json:"served,omitempty"`
 }
 
 type fight struct {

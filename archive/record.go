@@ -69,7 +69,7 @@ func (e exit) record() fleet.Departure {
 
 // fromMarks is nil when nothing has happened yet.
 func fromMarks(m fleet.SleepMarks) *marks {
-	out := marks{moment(m.Archived), moment(m.Off), moment(m.Asleep), moment(m.Starting), m.StartedBy, moment(m.Again)}
+	out := marks{moment(m.Archived), moment(m.Off), moment(m.Asleep), moment(m.Starting), m.StartedBy, moment(m.Again), moment(m.Served)}
 	if out == (marks{}) {
 		return nil
 	}
@@ -80,7 +80,7 @@ func (m *marks) record() fleet.SleepMarks {
 	if m == nil {
 		return fleet.SleepMarks{}
 	}
-	return fleet.SleepMarks{Archived: when(m.Archived), Off: when(m.Off), Asleep: when(m.Asleep), Starting: when(m.Starting), StartedBy: m.StartedBy, Again: when(m.Again)}
+	return fleet.SleepMarks{Archived: when(m.Archived), Off: when(m.Off), Asleep: when(m.Asleep), Starting: when(m.Starting), StartedBy: m.StartedBy, Again: when(m.Again), Served: when(m.Served)}
 }
 
 func fromFight(f fleet.Fight) fight { return fight{f.Subject, f.By, f.Times, moment(f.Last)} }

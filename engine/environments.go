@@ -56,6 +56,7 @@ type Switcher struct {
 	run    *Run
 	data   databases
 	stores []string // that somebody waits for
+	asked  bool     // a person has asked for something
 }
 
 // EnvironmentView is how one environment stands.
@@ -90,19 +91,19 @@ func (w *Switcher) Observe(ctx context.Context) (fleet.Snapshot, error) {
 	if err != nil {
 		return s, err
 	}
-	return s, w.observe(ctx, &s)
+	return s, w.observe(ctx, &s, true)
 }
 
 // observe adds what is known of environments to a snapshot.
-func (w *Switcher) observe(ctx context.Context, s *fleet.Snapshot) error {
+func (w *Switcher) observe(ctx context.Context, s *fleet.Snapshot, everything bool) error {
 	if err := w.Board.ObserveEnvironments(ctx, s); err != nil {
 		return fmt.Errorf("observe environments: %w", err)
 	}
-	return w.askDatabases(ctx, s)
+	return w.askDatabases(ctx, s, everything)
 }
 
 // askDatabases fills in what RDS says of the databases that environments name, and what they answer themselves.
-func (w *Switcher) askDatabases(ctx context.Context, s *fleet.Snapshot) error {
+func (w *Switcher) askDatabases(ctx context.Context, s *fleet.Snapshot, everything bool) error {
 	ids := env.DatabaseIDs(s)
 	if w.Databases == nil || len(ids) == 0 {
 		return nil
@@ -115,12 +116,29 @@ func (w *Switcher) askDatabases(ctx context.Context, s *fleet.Snapshot) error {
 		w.data.read, w.data.at = read, s.Now
 	}
 	s.Databases = slices.Clone(w.data.read)
-	w.login(ctx, s)
+	w.login(ctx, s, func(id string) bool { return everything || matters(s, id) })
 	return nil
 }
 
-// login asks every database that is available, if its last answer is old.
-func (w *Switcher) login(ctx context.Context, s *fleet.Snapshot) {
+// matters tells whether somebody waits for what a database answers: a start, or a stop that has not come to it.
+func matters(s *fleet.Snapshot, id string) bool {
+	for i := range s.Environments {
+		e := &s.Environments[i]
+		named := slices.ContainsFunc(e.Spec.Databases, func(d fleet.DatabaseSpec) bool { return d.ID == id })
+		switch wanted := env.Want(e, s.Now); {
+		case !named:
+		case e.Record == nil && wanted.Known && !wanted.On, e.Record != nil && wanted.On:
+			return true
+		case e.Record != nil: // asleep, one that is only lowered is left alone
+			lowered := slices.ContainsFunc(e.Record.Databases, func(d fleet.SleepDatabase) bool { return d.ID == id && d.Lower })
+			return e.Record.Marks.Asleep.IsZero() || !lowered
+		}
+	}
+	return false
+}
+
+// login asks every database that is available and whose answer matters, if its last one is old. A connection keeps one that may pause awake.
+func (w *Switcher) login(ctx context.Context, s *fleet.Snapshot, matters func(id string) bool) {
 	if w.Asker == nil {
 		return
 	}
@@ -131,7 +149,7 @@ func (w *Switcher) login(ctx context.Context, s *fleet.Snapshot) {
 	defer cancel()
 	for i := range s.Databases {
 		db := &s.Databases[i]
-		if db.Status != fleet.DatabaseAvailable || db.Trouble != "" {
+		if db.Status != fleet.DatabaseAvailable || db.Trouble != "" || !matters(db.ID) {
 			continue
 		}
 		if last, ok := w.data.answers[db.ID]; ok && s.Now.Sub(last.At) < askDBEvery {
@@ -182,6 +200,7 @@ func (w *Switcher) Isolate(ctx context.Context, i env.Isolation) error {
 // through ticks until it is done.
 func (w *Switcher) through(ctx context.Context, tick func(context.Context) (time.Duration, bool, error)) error {
 	w.begin()
+	w.asked = true
 	for {
 		wait, done, err := tick(ctx)
 		if done || err != nil {
@@ -231,7 +250,7 @@ func (w *Switcher) now(ctx context.Context) (fleet.Snapshot, error) {
 	if err != nil {
 		return s, err
 	}
-	if err := w.observe(ctx, &s); err != nil {
+	if err := w.observe(ctx, &s, w.asked); err != nil {
 		return s, err
 	}
 	w.run.assume(&s)
@@ -364,7 +383,7 @@ func (w *Switcher) decide(s *fleet.Snapshot) (actions []fleet.Action, moving boo
 		p, blocked := w.plan(s, e, wanted)
 		if len(blocked) > 0 {
 			for _, f := range blocked {
-				holds = append(holds, fleet.Hold{Subject: "environment " + e.Name, Reason: fmt.Sprintf("should be off (%s), and cannot be: %s", wanted.Why, f)})
+				holds = append(holds, fleet.Hold{Subject: "environment " + e.Name, Reason: fmt.Sprintf("should be %s (%s), and cannot be: %s", map[bool]string{true: "on", false: "off"}[wanted.On], wanted.Why, f)})
 			}
 			w.see(s, e.Name, wanted, env.Step{}, blocked)
 			continue
@@ -388,13 +407,19 @@ func (w *Switcher) decide(s *fleet.Snapshot) (actions []fleet.Action, moving boo
 
 // plan is what has to be done about an environment; nil for nothing. What stands in the way is told instead.
 func (w *Switcher) plan(s *fleet.Snapshot, e *fleet.Environment, wanted env.Wanted) (*env.Plan, []fleet.Finding) {
+	if len(e.Trouble) > 0 && e.Record != nil {
+		return nil, []fleet.Finding{fleet.Found("env-spec", e.Source, "%s", e.Trouble[0]).Then("mend it: until then the environment stays as it is")}
+	}
 	if len(e.Trouble) > 0 {
 		return nil, nil
 	}
 	if !wanted.Known && e.Record == nil || wanted.On && e.Record == nil {
 		return nil, nil
 	}
-	p := env.Plan{Environment: e.Name, On: wanted.On, By: wanted.By}
+	p := env.Plan{Environment: e.Name, On: wanted.On, By: wanted.By, Forced: wanted.Forced}
+	if e.Wish != nil {
+		p.At = e.Wish.At
+	}
 	if wanted.On || e.Record != nil {
 		return &p, nil
 	}

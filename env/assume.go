@@ -29,8 +29,8 @@ func assumeRecord(e *fleet.Environment, a fleet.Action) bool {
 	}
 	switch a.Verb {
 	case fleet.Archive:
-		changed := e.Copied != a.Run
-		e.Copied = a.Run
+		changed := e.Copied != a.Sleep.Copy()
+		e.Copied = a.Sleep.Copy()
 		return changed
 	case fleet.Conclude:
 		changed := e.Record != nil && e.Record.Run == a.Run
@@ -122,7 +122,7 @@ func assumeDatabase(db *fleet.Database, a fleet.Action) bool {
 	}
 	switch a.Verb {
 	case fleet.MarkDatabase:
-		return set(&db.Mark, a.Environment+" "+a.Run)
+		return set(&db.Mark, fleet.DatabaseMark{Environment: a.Environment, Run: a.Run, ACU: a.ACU}.String())
 	case fleet.UnmarkDatabase:
 		return set(&db.Mark, "")
 	case fleet.StopDatabase:

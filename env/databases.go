@@ -95,8 +95,17 @@ func (t *turn) stopDatabase(rec *fleet.SleepDatabase) bool {
 	case db == nil || db.Trouble != "":
 		t.hold(subject, "cannot be read: %s", trouble(db))
 		return false
+	case db.Mark != "" && !t.marks(db):
+		t.hold(subject, "is tagged by another sleep: %s", db.Mark)
+		return false
+	case db.Status == fleet.DatabaseStopped && !rec.Lower:
+		return true
 	case db.Mark == "":
-		t.do(fleet.Action{Verb: fleet.MarkDatabase, Database: rec.ID, Why: "what was before, first"})
+		mark := fleet.Action{Verb: fleet.MarkDatabase, Database: rec.ID, Why: "what was before, first"}
+		if rec.Lower {
+			mark.ACU = rec.MinACU
+		}
+		t.do(mark)
 		return false
 	case rec.Lower:
 		if db.MinACU != rec.ToACU {
@@ -104,13 +113,11 @@ func (t *turn) stopDatabase(rec *fleet.SleepDatabase) bool {
 			return false
 		}
 		return true
-	case db.Status == fleet.DatabaseStopped:
-		return true
 	case db.Status != fleet.DatabaseAvailable:
 		t.hold(subject, "RDS says it is %s", db.Status)
 		return false
 	}
-	if strangers := t.v.strangers(db); len(strangers) > 0 && !t.shared(rec.ID) && !t.forced("env-sessions") {
+	if strangers := t.v.strangers(db); len(strangers) > 0 && !t.shared(rec.ID) && !t.cutsOff() {
 		t.hold(subject, "is in use by %s; it is stopped when they have left, or with --force env-sessions", list(strangers))
 		return false
 	}
@@ -120,6 +127,26 @@ func (t *turn) stopDatabase(rec *fleet.SleepDatabase) bool {
 	}
 	t.do(fleet.Action{Verb: fleet.StopDatabase, Database: rec.ID, Why: why})
 	return false
+}
+
+// marks tells whether a database's tag is this sleep's.
+func (t *turn) marks(db *fleet.Database) bool {
+	m := fleet.ParseDatabaseMark(db.Mark)
+	return m.Environment == t.p.Environment && m.Run == t.rec.Run
+}
+
+// declared tells whether the environment still names a database, or a group.
+func (t *turn) declared(id string) bool {
+	return slices.Contains(t.v.e.Spec.Groups, id) || slices.ContainsFunc(t.v.e.Spec.Databases, func(d fleet.DatabaseSpec) bool { return d.ID == id })
+}
+
+// cutsOff tells whether a person has said that clients may lose their connection: when it was stopped, or, once it was stopped, now.
+func (t *turn) cutsOff() bool {
+	const code = "env-sessions"
+	if slices.Contains(t.rec.Forced, code) {
+		return t.rec.Marks.Asleep.IsZero()
+	}
+	return slices.Contains(t.p.Forced, code)
 }
 
 func trouble(db *fleet.Database) string {
@@ -148,18 +175,25 @@ func (t *turn) startDatabase(rec *fleet.SleepDatabase) bool {
 	subject := "database " + rec.ID
 	db := t.v.s.Database(rec.ID)
 	if db == nil || db.Trouble != "" {
-		t.hold(subject, "cannot be read: %s", trouble(db))
+		if !t.declared(rec.ID) {
+			return true // taken out of the environment
+		}
+		t.hold(subject, "cannot be read: %s; mend that, or take it out of the environment", trouble(db))
 		return false
+	}
+	if db.Mark != "" && !t.marks(db) {
+		t.hold(subject, "is tagged by another sleep: %s", db.Mark)
+		return false
+	}
+	if rec.Status == fleet.DatabaseStopped {
+		return true // it was off before
 	}
 	if rec.Lower && db.MinACU == rec.ToACU && db.MinACU != rec.MinACU {
 		t.do(fleet.Action{Verb: fleet.SetCapacity, Database: rec.ID, ACU: rec.MinACU, Why: "as it was"})
 		return false
 	}
-	if rec.Status == fleet.DatabaseStopped && !rec.Lower {
-		return true // it was off before
-	}
 	switch {
-	case db.Status == fleet.DatabaseStopped:
+	case db.Status == fleet.DatabaseStopped, db.Status == "inaccessible-encryption-credentials-recoverable":
 		t.do(fleet.Action{Verb: fleet.StartDatabase, Database: rec.ID, Why: "what needs it waits"})
 	case db.Status != fleet.DatabaseAvailable:
 		t.hold(subject, "RDS says it is %s", db.Status)

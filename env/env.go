@@ -27,6 +27,7 @@ type Plan struct {
 	Forced      []string
 	Record      fleet.SleepRecord // of a stop that begins: written before its first change. Otherwise what is on file
 	Resumed     bool              // a sleep is on file already: this goes on with it
+	At          time.Time         // when a person asked to go on with it: what was given up before is tried again
 	Nothing     string            // why there is nothing to do; "" otherwise
 
 	Groups   []Group

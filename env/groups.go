@@ -3,6 +3,8 @@ package env
 import (
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"drover.dev/evac"
 	"drover.dev/fleet"
@@ -23,7 +25,68 @@ func (v *view) recordGroups(p *Plan, o *Options) []fleet.Finding {
 		p.Record.Exits = append(p.Record.Exits, plan.Exits...)
 		p.Record.Groups = append(p.Record.Groups, sleepGroup(g, &plan))
 	}
-	return append(findings, v.carry(p, o)...)
+	findings = append(findings, v.carry(p, o)...)
+	findings = append(findings, v.unserved(p)...)
+	return append(findings, v.daemons(p, o)...)
+}
+
+// unserved finds load balancers whose every target goes.
+func (v *view) unserved(p *Plan) []fleet.Finding {
+	goes, left, arns := map[string]bool{}, map[string]bool{}, map[string]string{}
+	for _, d := range p.Record.Exits {
+		goes[d.Instance] = true
+	}
+	for i := range v.s.Groups {
+		g := &v.s.Groups[i]
+		for _, tg := range g.Targets {
+			for _, in := range g.Instances {
+				switch {
+				case in.Target(tg.ARN) == fleet.TargetUnused:
+				case goes[in.ID]:
+					arns[tg.ARN] = tg.Name
+				default:
+					left[tg.ARN] = true
+				}
+			}
+		}
+	}
+	var out []fleet.Finding
+	for arn, name := range arns {
+		if !left[arn] {
+			out = append(out, fleet.Found("env-targets", "target group "+name, "loses every target that is an instance: it serves nobody until the start").Then("nothing, if it serves only this environment"))
+		}
+	}
+	slices.SortFunc(out, func(a, b fleet.Finding) int { return strings.Compare(a.Subject, b.Subject) })
+	return out
+}
+
+// daemons finds DaemonSets of others all of whose pods are on nodes that go: nothing of them is left then.
+func (v *view) daemons(p *Plan, o *Options) []fleet.Finding {
+	goes := map[string]bool{}
+	for _, d := range p.Record.Exits {
+		goes[d.Node] = true
+	}
+	stays, seen := map[fleet.Owner]bool{}, map[fleet.Owner]string{}
+	for i := range v.s.Pods {
+		pod := &v.s.Pods[i]
+		if pod.Owner.Kind != "DaemonSet" || pod.Finished || v.owns(pod) || v.carried(pod.Ref.Namespace) {
+			continue
+		}
+		if goes[pod.Node] {
+			seen[pod.Owner] = pod.Node
+		} else {
+			stays[pod.Owner] = true
+		}
+	}
+	var out []fleet.Finding
+	for owner, node := range seen {
+		if !stays[owner] {
+			out = append(out, fleet.Found("env-guests", owner.String(), "is somebody else's, and has pods nowhere but on nodes that go, %s for one", node).
+				Then("add it to the environment, name its namespace in spec.policy.carry, or --force env-guests").Block(!o.forced("env-guests")))
+		}
+	}
+	slices.SortFunc(out, func(a, b fleet.Finding) int { return strings.Compare(a.Subject, b.Subject) })
+	return out
 }
 
 // notReady says why a group cannot be changed now.
@@ -33,7 +96,7 @@ func notReady(s *fleet.Snapshot, g *fleet.Group) string {
 		return "AWS lists no group of that name"
 	case g.Trouble != "":
 		return g.Trouble
-	case !s.Owns(g) && len(g.Instances) > 0:
+	case g.Cluster != "" && s.Cluster != "" && g.Cluster != s.Cluster, !s.Owns(g) && len(g.Instances) > 0:
 		return "is not this cluster's"
 	case g.Managed != nil && (g.Managed.Status != "ACTIVE" || g.Managed.Trouble != ""):
 		return fmt.Sprintf("EKS says it is %s %s", g.Managed.Status, g.Managed.Trouble)
@@ -53,6 +116,10 @@ func (v *view) chooseExits(g *fleet.Group) Group {
 			continue
 		}
 		d := v.departure(g, in)
+		if d.Node == "" && v.s.Now.Sub(in.Launched) < booting {
+			out.Keepers = append(out.Keepers, Keeper{Instance: in.ID, Why: "it is no node yet, so nobody can tell for whom it comes"})
+			continue
+		}
 		if guests := v.guests(d.Node); len(guests) > 0 {
 			out.Keepers = append(out.Keepers, Keeper{Node: d.Node, Instance: in.ID, Guests: guests})
 			continue
@@ -66,10 +133,16 @@ func (v *view) chooseExits(g *fleet.Group) Group {
 	return out
 }
 
+// booting is how long an instance may take to become a node.
+const booting = 15 * time.Minute
+
 func (v *view) departure(g *fleet.Group, in *fleet.Instance) fleet.Departure {
 	d := fleet.Departure{Instance: in.ID, Group: g.Name, Cause: fleet.Sleeping, Why: "environment " + v.e.Name + " is switched off", Release: true}
 	if n := v.s.NodeOf(in.ID); n != nil {
 		d.Node = n.Name
+	}
+	for _, target := range in.Targets {
+		d.Targets = append(d.Targets, target.Group)
 	}
 	return d
 }
@@ -110,7 +183,7 @@ func sleepGroup(g *fleet.Group, plan *Group) fleet.SleepGroup {
 // carry looks which pods of nobody's have to be moved off the exits. A node whose pods fit nowhere else stays.
 func (v *view) carry(p *Plan, o *Options) []fleet.Finding {
 	var findings []fleet.Finding
-	for len(p.Record.Exits) > 0 {
+	for tries := 0; len(p.Record.Exits) > 0; tries++ {
 		empty := v.withoutOwn()
 		plan, found := evac.Make(empty, nil, p.Record.Exits, evac.Options{Run: p.Record.Run, Force: o.forced("env-bare-pod")})
 		stuck, why := worst(empty, &plan, found)
@@ -123,6 +196,12 @@ func (v *view) carry(p *Plan, o *Options) []fleet.Finding {
 		}
 		findings = append(findings, fleet.Found("env-no-room", "node "+stuck, "%s: it stays", why).Then("make room for that pod on other nodes, if it should go"))
 		p.keep(stuck, why)
+		for _, m := range plan.Moves { // many: those that carry anything stay, rather than be tried one after the other
+			if tries > 4 && slices.ContainsFunc(p.Record.Exits, func(d fleet.Departure) bool { return d.Node == m.From }) {
+				findings = append(findings, fleet.Found("env-no-room", "node "+m.From, "pod %s may fit nowhere else: it stays", m.Pod).Then("make room for that pod on other nodes, if it should go"))
+				p.keep(m.From, "pod "+m.Pod.String()+" may fit nowhere else")
+			}
+		}
 	}
 	return findings
 }

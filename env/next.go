@@ -22,6 +22,8 @@ type turn struct {
 	v   *view
 	rec *fleet.SleepRecord
 	out Step
+
+	fights []fleet.Fight // as they are to be on file; nil when nobody fights
 }
 
 // Next says what the plan asks for in the world of the snapshot. It is a pure function: everything it knows, it reads there.
@@ -30,6 +32,10 @@ type turn struct {
 func Next(p Plan, s fleet.Snapshot) Step {
 	e := s.Environment(p.Environment)
 	t := &turn{p: &p}
+	if e == nil && p.On && !marksOf(&s, p.Environment) {
+		t.out.Phase, t.out.Done = Awake, true // it was to be deleted, and waited for that
+		return t.out
+	}
 	if e == nil {
 		t.hold("environment "+p.Environment, "is gone, with what was on file about it; drover env repair %s makes it again from its copies", p.Environment)
 		return t.out
@@ -44,7 +50,43 @@ func Next(p Plan, s fleet.Snapshot) Step {
 	} else {
 		t.stop()
 	}
+	if t.fights != nil {
+		t.remember("somebody switches back what was switched", func(r *fleet.SleepRecord) { r.Fights = t.fights })
+	}
+	t.lateness()
 	return t.out
+}
+
+// marksOf tells whether anything is marked as switched off by an environment.
+func marksOf(s *fleet.Snapshot, environment string) bool {
+	return slices.ContainsFunc(s.Parts, func(p fleet.Part) bool { return p.Mark != nil && p.Mark.Environment == environment }) ||
+		slices.ContainsFunc(s.Groups, func(g fleet.Group) bool { return g.Sleep != nil && g.Sleep.Environment == environment })
+}
+
+// lateness says that a stop or a start takes longer than its owner gives it.
+func (t *turn) lateness() {
+	since := time.Time{}
+	switch {
+	case t.rec == nil || t.out.Done:
+		return
+	case t.p.On:
+		since = t.rec.Marks.Starting
+	case t.rec.Marks.Asleep.IsZero():
+		since = t.rec.At
+		if t.rec.Marks.Again.After(since) {
+			since = t.rec.Marks.Again
+		}
+	}
+	if took := t.v.s.Now.Sub(since); !since.IsZero() && took > t.within() {
+		t.hold("environment "+t.p.Environment, "%s for %s, longer than the %s that its policy gives", t.out.Phase, took.Round(time.Minute), t.within())
+	}
+}
+
+func (t *turn) within() time.Duration {
+	if w := t.v.e.Spec.Policy.Within; w > 0 {
+		return w
+	}
+	return usualWithin
 }
 
 func (t *turn) do(a fleet.Action) {
@@ -59,7 +101,10 @@ func (t *turn) hold(subject, format string, args ...any) {
 	t.out.Holds = append(t.out.Holds, fleet.Hold{Subject: subject, Reason: fmt.Sprintf(format, args...)})
 }
 
-func (t *turn) forced(code string) bool { return slices.Contains(t.rec.Forced, code) }
+// forced tells whether a person overrides a finding: then, or now.
+func (t *turn) forced(code string) bool {
+	return slices.Contains(t.rec.Forced, code) || slices.Contains(t.p.Forced, code)
+}
 
 // remember writes the record anew with a change.
 func (t *turn) remember(why string, change func(*fleet.SleepRecord)) {
@@ -86,6 +131,21 @@ func (t *turn) stop() {
 		return
 	}
 	t.out.Phase, t.out.Done = Asleep, true
+	t.joined()
+}
+
+// joined names what came to the environment's declaration since it sleeps.
+func (t *turn) joined() {
+	for _, name := range t.v.e.Spec.Groups {
+		if !slices.ContainsFunc(t.rec.Groups, func(g fleet.SleepGroup) bool { return g.Name == name }) {
+			t.hold("group "+name, "is the environment's since it sleeps, and runs: it is switched at its next stop")
+		}
+	}
+	for _, d := range t.v.e.Spec.Databases {
+		if !slices.ContainsFunc(t.rec.Databases, func(k fleet.SleepDatabase) bool { return k.ID == d.ID }) {
+			t.hold("database "+d.ID, "is the environment's since it sleeps: it is switched at its next stop")
+		}
+	}
 }
 
 // marked writes a moment down once.
@@ -107,9 +167,13 @@ func (t *turn) recorded() bool {
 	m := &t.rec.Marks
 	if !m.Starting.IsZero() {
 		t.remember("a start of it was under way: it goes back to sleep", func(r *fleet.SleepRecord) {
-			r.Marks.Starting, r.Marks.StartedBy, r.Marks.Off, r.Marks.Asleep, r.Marks.Again = time.Time{}, "", time.Time{}, time.Time{}, t.v.s.Now
+			r.Marks = fleet.SleepMarks{Archived: r.Marks.Archived, Again: t.v.s.Now}
 			r.Fights = nil
 		})
+		return false
+	}
+	if t.p.At.After(t.rec.At) && slices.ContainsFunc(t.rec.Fights, func(f fleet.Fight) bool { return f.Last.Before(t.p.At) }) {
+		t.remember("somebody asks for it again: what was given up is tried again", func(r *fleet.SleepRecord) { r.Fights = nil })
 		return false
 	}
 	if late := t.late(); len(late) > 0 {
@@ -122,7 +186,7 @@ func (t *turn) recorded() bool {
 	switch {
 	case t.v.e.Spec.Archive == "" || !m.Archived.IsZero():
 		return true
-	case t.v.e.Copied != t.rec.Run:
+	case t.v.e.Copied != t.rec.Copy():
 		t.do(fleet.Action{Verb: fleet.Archive, Sleep: t.rec, Target: t.v.e.Spec.Archive, Why: "a second copy, outside of the cluster"})
 	default:
 		t.remember("the second copy is there", func(r *fleet.SleepRecord) { r.Marks.Archived = t.v.s.Now })
@@ -137,15 +201,39 @@ func (t *turn) late() []fleet.PartRecord {
 		last = max(last, r.Tier)
 	}
 	var out []fleet.PartRecord
+	var came []*fleet.Part
 	for _, p := range t.v.parts(t.forced("env-jobs")) {
-		if r := t.rec.Part(p.Owner); r == nil && !p.Off && p.Mark == nil {
+		if r := t.rec.Part(p.Owner); r == nil && !p.Off && (p.Mark == nil || p.Mark.UID != p.UID) {
+			if why := t.v.hesitates(p); why != "" {
+				t.hold(p.ID(), "came while the environment sleeps, and is left on: %s", why)
+				continue
+			}
+			came = append(came, p)
 			rec := recordOf(p, min(last, 1))
 			rec.Ready, _ = strconv.Atoi(p.Value) // what it needs may be off, so that none is Ready tells nothing
 			out = append(out, rec)
 		}
 	}
+	for _, app := range t.v.apps(came) {
+		if t.rec.Part(app.Owner) == nil && !app.Off && app.Mark == nil {
+			out = append(out, recordOf(app, 0))
+		}
+	}
 	sortRecords(out)
 	return out
+}
+
+// hesitates says why a part that came while the environment sleeps is not switched off without anybody being asked.
+func (v *view) hesitates(p *fleet.Part) string {
+	for i := range v.s.Environments {
+		if o := &v.s.Environments[i]; o.Name != v.e.Name && o.Spec.Has(p.Owner, p.Labels) {
+			return "it belongs to environment " + o.Name + " too"
+		}
+	}
+	if p.Scratch != "" && p.Kind == "StatefulSet" {
+		return "it keeps its data in " + p.Scratch + ", which is lost with its pods"
+	}
+	return ""
 }
 
 // allOff switches the chosen parts off, and returns whether they are.
@@ -163,6 +251,10 @@ func (t *turn) allOff(chosen func(*fleet.PartRecord) bool) bool {
 func (t *turn) tiersOff() bool {
 	for tier := 0; tier <= t.lastTier(); tier++ {
 		in := func(r *fleet.PartRecord) bool { return r.Tier == tier && r.Turn != fleet.Unsynced }
+		scaled := slices.ContainsFunc(t.rec.Parts, func(r fleet.PartRecord) bool { return r.Tier == tier && r.Turn == fleet.Scaled })
+		if scaled && !t.jobsOver() {
+			return false // what a Job needs stays until it is over
+		}
 		if off := t.allOff(in); !off || !t.gone(in) {
 			return false
 		}
@@ -184,22 +276,22 @@ func (t *turn) off(r *fleet.PartRecord) bool {
 	switch {
 	case p == nil:
 		return true // deleted meanwhile
-	case p.UID != r.UID:
-		t.hold(r.ID(), "was made anew since the stop began: how it was is not on file; it is left as it is")
-		return true
 	case p.Off && p.Mark != nil && p.Mark.Run == t.rec.Run:
 		return true
-	case p.Off:
-		return true // somebody else's doing; what was before is in the record
-	case p.Mark != nil && p.Mark.Run != t.rec.Run:
+	case p.Off: // somebody else's doing, as KEDA's; what was before is in the record, and belongs on the object too
+		part := *r
+		part.UID = p.UID
+		t.do(fleet.Action{Verb: fleet.TurnOff, Part: &part, Why: "it is off already; how it was is put on it"})
+		return false
+	case p.Mark != nil && p.Mark.UID == p.UID && p.Mark.Run != t.rec.Run:
 		t.hold(r.ID(), "is marked by sleep %s of environment %s", p.Mark.Run, p.Mark.Environment)
 		return false
 	}
 	if p.Mark != nil && t.foreign(p) && !t.fight(r, p) {
-		return false
+		return r.Turn == fleet.Unsynced || !t.rec.Marks.Asleep.IsZero() // left on; everything behind it is looked after still
 	}
 	part := *r
-	part.Value, part.Absent = p.Value, p.Absent // an autoscaler may have moved it since it was recorded; the mark keeps what was last
+	part.UID, part.Value, part.Absent = p.UID, p.Value, p.Absent // it may have been made anew, and an autoscaler may have moved it since it was recorded; the mark keeps what was last
 	t.do(fleet.Action{Verb: fleet.TurnOff, Part: &part, Why: t.because()})
 	return false
 }
@@ -229,18 +321,29 @@ func (t *turn) fight(r *fleet.PartRecord, p *fleet.Part) bool {
 	if who == "" {
 		who = "somebody"
 	}
-	i := slices.IndexFunc(t.rec.Fights, func(f fleet.Fight) bool { return f.Subject == r.ID() })
-	if i >= 0 && t.rec.Fights[i].Times >= most {
-		t.hold(r.ID(), "was switched back on %d times, last by %s%s; drover leaves it on now: stop that, then drover env stop %s", t.rec.Fights[i].Times+1, who, keptBy(p), t.p.Environment)
+	known := t.rec.Fights
+	if t.fights != nil {
+		known = t.fights
+	}
+	i := slices.IndexFunc(known, func(f fleet.Fight) bool { return f.Subject == r.ID() })
+	if i >= 0 && known[i].Times >= most {
+		t.hold(r.ID(), "was switched back %s %d times, last by %s%s; drover leaves it so now: stop that, then drover env %s %s", word(!p.Off), known[i].Times+1, who, keptBy(p), verb(t.p.On), t.p.Environment)
 		return false
 	}
-	t.remember(fmt.Sprintf("%s switched %s back on", who, r.ID()), func(rec *fleet.SleepRecord) {
-		if i < 0 {
-			rec.Fights, i = append(rec.Fights, fleet.Fight{Subject: r.ID()}), len(rec.Fights)
-		}
-		rec.Fights[i].Times, rec.Fights[i].By, rec.Fights[i].Last = rec.Fights[i].Times+1, who, t.v.s.Now
-	})
+	known = slices.Clone(known)
+	if i < 0 {
+		known, i = append(known, fleet.Fight{Subject: r.ID()}), len(known)
+	}
+	known[i].Times, known[i].By, known[i].Last = known[i].Times+1, who, t.v.s.Now
+	t.fights = known
 	return true
+}
+
+func verb(on bool) string {
+	if on {
+		return "start"
+	}
+	return "stop"
 }
 
 func keptBy(p *fleet.Part) string {
@@ -258,8 +361,8 @@ func (t *turn) gone(chosen func(*fleet.PartRecord) bool) bool {
 		if !chosen(r) || r.Turn != fleet.Scaled {
 			continue
 		}
-		if p := t.v.part[r.Owner]; p != nil && p.UID != r.UID {
-			continue
+		if p := t.v.part[r.Owner]; p != nil && !p.Off {
+			continue // left on
 		}
 		if left := t.v.pods(&r.Owner); len(left) > 0 {
 			t.hold(r.ID(), "%d of its pods are still there, %s for one", len(left), left[0].Ref)
@@ -291,8 +394,8 @@ func (t *turn) endNodes() bool {
 		return false
 	}
 	t.out.Actions = append(t.out.Actions, t.spare(exits)...)
-	if len(exits) > 0 {
-		t.out.Nodes = evac.Ending(t.v.s, t.rec.Run, t.rec.At, exits, t.forced("env-bare-pod") || t.forced("env-jobs"))
+	if len(exits) > 0 || t.surges() {
+		t.out.Nodes = evac.Ending(t.v.s, t.rec.Run, t.rec.At, exits, t.forced("env-bare-pod"))
 		step := evac.Next(t.out.Nodes, *t.v.s)
 		for _, a := range step.Actions {
 			a.Environment = t.p.Environment
@@ -307,6 +410,11 @@ func (t *turn) endNodes() bool {
 		}
 	}
 	return t.closed() && t.released() && len(t.out.Actions) == 0
+}
+
+// surges tells whether a workload still has the one replica more that let its pod leave.
+func (t *turn) surges() bool {
+	return slices.ContainsFunc(t.v.s.Workloads, func(w fleet.Workload) bool { return w.Surge != nil && w.Surge.Run == t.rec.Run })
 }
 
 // exits are the nodes that are to go still: those of the record that carry none but the environment's pods, and what their groups have launched since.
@@ -324,11 +432,31 @@ func (t *turn) exits() []fleet.Departure {
 				continue
 			}
 			d := t.v.departure(g, in)
+			for _, known := range t.rec.Exits {
+				if d.Node == "" && known.Instance == in.ID {
+					d.Node = known.Node // its object is gone for a moment; pods may be bound to it
+				}
+			}
 			if !t.planned(in.ID) && !t.ours(r, in) {
+				if in.Launched.IsZero() && !slices.Contains(r.Keepers, in.ID) {
+					t.hold("instance "+in.ID, "stays: the cloud does not say when it was launched, so nobody can tell for whom")
+				}
+				continue
+			}
+			if n := t.v.s.Node(d.Node); n != nil && n.Mark() != nil && n.Mark().Value != t.rec.Run {
+				t.hold("node "+d.Name(), "leaves already with %s", n.Mark().Value)
+				continue
+			}
+			if why := t.young(in, d.Node); why != "" && !t.planned(in.ID) {
+				t.hold("instance "+in.ID, "came while the environment sleeps, and stays for now: %s", why)
 				continue
 			}
 			if guests := t.v.guests(d.Node); len(guests) > 0 {
 				t.hold("node "+d.Name(), "stays: %s came to it", guests[0])
+				continue
+			}
+			if bare := t.bare(d.Node); bare != nil {
+				t.hold("node "+d.Name(), "stays: pod %s has no controller, and nothing would start it again; --force env-bare-pod lets it go", bare.Ref)
 				continue
 			}
 			out = append(out, d)
@@ -344,6 +472,39 @@ func (t *turn) ours(r *fleet.SleepGroup, in *fleet.Instance) bool {
 		return false
 	}
 	return len(r.Keepers) == 0 || in.Launched.Before(t.rec.Marks.Again)
+}
+
+// young says why a machine that came while the environment sleeps may be for somebody else; "" when it is for nobody.
+func (t *turn) young(in *fleet.Instance, node string) string {
+	if p := t.v.unplaced(); p != nil {
+		return fmt.Sprintf("pod %s waits for a node", p.Ref)
+	}
+	n := t.v.s.Node(node)
+	switch age := t.v.s.Now.Sub(in.Launched); {
+	case in.Launched.Before(t.rec.Marks.Again):
+		return ""
+	case n == nil && age < booting:
+		return fmt.Sprintf("it was launched %s ago and is no node yet", age.Round(time.Second))
+	case n != nil && t.v.s.Now.Sub(n.Created) < settling:
+		return fmt.Sprintf("its node is %s old, and pods may come to it", t.v.s.Now.Sub(n.Created).Round(time.Second))
+	}
+	return ""
+}
+
+// settling is how long a new node is left for pods to come to it.
+const settling = 5 * time.Minute
+
+// bare is a pod of the environment on a node that nobody would start again; nil when there is none, or when a person lets it go.
+func (t *turn) bare(node string) *fleet.Pod {
+	if t.forced("env-bare-pod") {
+		return nil
+	}
+	for _, p := range t.v.s.PodsOn(node) {
+		if p.Owner.Kind == "" && !p.Finished && p.Stays() == "" {
+			return p
+		}
+	}
+	return nil
 }
 
 func (t *turn) planned(instance string) bool {
@@ -362,6 +523,23 @@ func (t *turn) spare(exits []fleet.Departure) []fleet.Action {
 	})
 	for i := range out {
 		out[i].Environment = t.p.Environment
+	}
+	return append(out, t.back(goes)...)
+}
+
+// back registers nodes that stay with the load balancers that they were to leave.
+func (t *turn) back(goes map[string]bool) []fleet.Action {
+	var out []fleet.Action
+	for _, d := range t.rec.Exits {
+		g, in := t.v.s.Instance(d.Instance)
+		if in == nil || in.Leaving() || goes[d.Node] {
+			continue
+		}
+		for _, arn := range d.Targets {
+			if in.Target(arn) == fleet.TargetUnused && slices.ContainsFunc(g.Targets, func(t fleet.TargetGroup) bool { return t.ARN == arn && !t.Loose && !t.IP }) {
+				out = append(out, fleet.Action{Verb: fleet.Register, Environment: t.p.Environment, Run: t.rec.Run, Instance: in.ID, Node: d.Node, Group: g.Name, Target: arn, Why: "it stays"})
+			}
+		}
 	}
 	return out
 }
@@ -387,24 +565,27 @@ func (t *turn) groupsReady(exits []fleet.Departure) bool {
 			ready = false
 			continue
 		}
-		t.groupReady(r, g, slices.ContainsFunc(exits, func(d fleet.Departure) bool { return d.Group == g.Name }))
+		ready = t.groupReady(r, g, slices.ContainsFunc(exits, func(d fleet.Departure) bool { return d.Group == g.Name })) && ready
 	}
 	return ready && len(t.out.Actions) == before
 }
 
-func (t *turn) groupReady(r *fleet.SleepGroup, g *fleet.Group, leaves bool) {
+func (t *turn) groupReady(r *fleet.SleepGroup, g *fleet.Group, leaves bool) bool {
 	if g.Sleep == nil {
 		suspends := !slices.Contains(r.Suspended, fleet.AZRebalance)
 		bed := &fleet.GroupSleep{Environment: t.p.Environment, Run: t.rec.Run, Min: r.Min, Max: r.Max, Desired: r.Desired, Suspended: suspends}
 		t.do(fleet.Action{Verb: fleet.MarkGroup, Group: g.Name, Bed: bed, Why: "how it was, first"})
-		return
+		return false
 	}
-	if g.Sleep.Run != t.rec.Run {
+	if g.Sleep.Run != t.rec.Run || g.Sleep.Environment != t.p.Environment {
 		t.hold("group "+g.Name, "is marked by sleep %s of environment %s", g.Sleep.Run, g.Sleep.Environment)
-		return
+		return false
 	}
 	if floor := min(r.Min, r.Floor()); g.Min > floor {
 		t.do(fleet.Action{Verb: fleet.Bound, Group: g.Name, From: g.Min, To: floor, Why: fmt.Sprintf("%d of its nodes go", r.Exits)})
+	}
+	if r.Exits == 0 && !leaves {
+		return true
 	}
 	if !g.IsSuspended(fleet.AZRebalance) && (leaves || len(r.Keepers) > 0) {
 		t.do(fleet.Action{Verb: fleet.Suspend, Group: g.Name, Process: fleet.AZRebalance, Why: "it would end instances that nobody emptied"})
@@ -418,6 +599,7 @@ func (t *turn) groupReady(r *fleet.SleepGroup, g *fleet.Group, leaves bool) {
 	if len(bare) > 0 {
 		t.do(fleet.Action{Verb: fleet.Protect, Group: g.Name, Instances: bare, Why: "they carry pods of others"})
 	}
+	return true
 }
 
 // closed waits for the machines that were ended.

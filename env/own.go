@@ -12,17 +12,17 @@ type view struct {
 	s    *fleet.Snapshot
 	e    *fleet.Environment
 	part map[fleet.Owner]*fleet.Part
-	byIP map[string]*fleet.Pod
+	byIP map[string][]*fleet.Pod // several where they are on their node's own network
 }
 
 func look(s *fleet.Snapshot, e *fleet.Environment) *view {
-	v := &view{s: s, e: e, part: make(map[fleet.Owner]*fleet.Part, len(s.Parts)), byIP: map[string]*fleet.Pod{}}
+	v := &view{s: s, e: e, part: make(map[fleet.Owner]*fleet.Part, len(s.Parts)), byIP: map[string][]*fleet.Pod{}}
 	for i := range s.Parts {
 		v.part[s.Parts[i].Owner] = &s.Parts[i]
 	}
 	for i := range s.Pods {
 		if p := &s.Pods[i]; p.IP != "" && !p.Finished {
-			v.byIP[p.IP] = p
+			v.byIP[p.IP] = append(v.byIP[p.IP], p)
 		}
 	}
 	return v
@@ -90,11 +90,26 @@ func (v *view) apps(parts []*fleet.Part) []*fleet.Part {
 
 // carries tells whether a pod that is nobody's may be moved off the environment's nodes.
 func (v *view) carries(p *fleet.Pod) bool {
+	return v.carried(p.Ref.Namespace) && v.environmentOf(p) == ""
+}
+
+// carried tells whether pods of a namespace are nobody's.
+func (v *view) carried(namespace string) bool {
 	carry := v.e.Spec.Policy.Carry
 	if carry == nil {
 		carry = []string{"kube-system"}
 	}
-	return slices.Contains(carry, p.Ref.Namespace)
+	return slices.Contains(carry, namespace)
+}
+
+// unplaced is a pod of somebody else's that waits for a node; nil when none does. A node that has just come may be for it.
+func (v *view) unplaced() *fleet.Pod {
+	for i := range v.s.Pods {
+		if p := &v.s.Pods[i]; p.Node == "" && !p.Finished && !p.Terminating && !v.owns(p) {
+			return p
+		}
+	}
+	return nil
 }
 
 // guests are the pods on a node that are somebody else's: the node stays for them.
@@ -104,12 +119,18 @@ func (v *view) guests(node string) []fleet.Guest {
 	}
 	var out []fleet.Guest
 	for _, p := range v.s.PodsOn(node) {
-		if p.Finished || p.Terminating || p.Stays() != "" || v.owns(p) || v.carries(p) {
+		if p.Finished || p.Terminating && v.alive(node) || p.Stays() != "" || v.owns(p) || v.carries(p) {
 			continue
 		}
 		out = append(out, fleet.Guest{Pod: p.Ref, Node: node, Owner: p.Owner, Of: v.environmentOf(p)})
 	}
 	return out
+}
+
+// alive tells whether a node answers. On one that does not, a pod that is Terminating may run still.
+func (v *view) alive(node string) bool {
+	n := v.s.Node(node)
+	return n != nil && n.Ready
 }
 
 // pods are the environment's own that are there still, those of a part when one is given.
@@ -147,7 +168,12 @@ func (v *view) strangers(db *fleet.Database) []string {
 
 // client says who a session is; "" for one of the environment's own pods.
 func (v *view) client(c fleet.Session) string {
-	p := v.byIP[c.From]
+	var p *fleet.Pod
+	for _, q := range v.byIP[c.From] {
+		if p == nil || !v.owns(q) {
+			p = q
+		}
+	}
 	switch {
 	case c.From == "hidden":
 		return "user " + c.User + ", from where the login may not see (grant it pg_monitor)"

@@ -108,7 +108,11 @@ func (w *imagined) act(a fleet.Action) {
 	case fleet.TurnOn:
 		w.fill(a.Part)
 	case fleet.Evict, fleet.Delete:
+		w.after(guessReady, func() { w.move(a.Pod.UID, true) })
+	case fleet.Unsurge:
 		w.after(guessReady, func() { w.remove(func(p *fleet.Pod) bool { return p.Ref.UID == a.Pod.UID }) })
+	case fleet.Surge:
+		w.after(guessReady, func() { w.move(a.Pod.UID, false) })
 	case fleet.Deregister:
 		w.after(w.delay(a), func() { w.untarget(a) })
 	case fleet.Terminate:
@@ -119,6 +123,30 @@ func (w *imagined) act(a fleet.Action) {
 		w.after(guessStop, func() { w.database(a.Database, fleet.DatabaseStopped) })
 	case fleet.StartDatabase:
 		w.after(guessStart, func() { w.database(a.Database, fleet.DatabaseAvailable) })
+	}
+}
+
+// move has a pod come up elsewhere, in place of the old one or beside it.
+func (w *imagined) move(uid string, instead bool) {
+	i := slices.IndexFunc(w.s.Pods, func(p fleet.Pod) bool { return p.Ref.UID == uid })
+	if i < 0 {
+		return
+	}
+	p := w.s.Pods[i]
+	if instead {
+		w.remove(func(p *fleet.Pod) bool { return p.Ref.UID == uid })
+	}
+	if w := w.s.Workload(p.Owner); w == nil || instead && w.Surge != nil {
+		return // nobody makes it anew, or it was made beforehand
+	}
+	for _, n := range w.s.Nodes {
+		if n.Ready && !n.Cordoned && n.Mark() == nil && n.Name != p.Node {
+			w.serial++
+			p.Ref.UID, p.Ref.Name = fmt.Sprintf("%s-%d", uid, w.serial), fmt.Sprintf("%s-%d", p.Ref.Name, w.serial)
+			p.Node, p.Ready, p.Terminating, p.Created, p.ReadySince = n.Name, true, false, w.s.Now, w.s.Now
+			w.s.Pods = append(w.s.Pods, p)
+			return
+		}
 	}
 }
 

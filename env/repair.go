@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"drover.dev/fleet"
@@ -33,7 +32,9 @@ func Repair(s *fleet.Snapshot, name string, copies []fleet.SleepRecord) (Repaire
 	r := &repair{v: v, run: run}
 	r.base(copies)
 	r.marks()
-	r.guesses()
+	if e.Record == nil && !r.copied {
+		r.guesses()
+	}
 	sortRecords(r.out.Record.Parts)
 	r.out.Differs = e.Record == nil || !same(e.Record, &r.out.Record) || !slices.EqualFunc(e.Record.Parts, r.out.Record.Parts, func(a, b fleet.PartRecord) bool { return a == b })
 	return r.out, r.findings
@@ -43,6 +44,7 @@ type repair struct {
 	v        *view
 	run      string
 	out      Repaired
+	copied   bool // a whole copy was found
 	findings []fleet.Finding
 }
 
@@ -64,12 +66,15 @@ func (v *view) lastRun(copies []fleet.SleepRecord) string {
 		}
 	}
 	for i := range v.s.Databases {
-		if env, run, ok := strings.Cut(v.s.Databases[i].Mark, " "); ok && env == v.e.Name {
-			count[run]++
+		if m := fleet.ParseDatabaseMark(v.s.Databases[i].Mark); m.Environment == v.e.Name {
+			count[m.Run]++
 		}
 	}
 	best := ""
 	for run, n := range count {
+		if v.over(v.e.Name, run) {
+			continue // a rollback brought an old mark back
+		}
 		if best == "" || n > count[best] || n == count[best] && run > best {
 			best = run
 		}
@@ -112,7 +117,7 @@ func (r *repair) base(copies []fleet.SleepRecord) {
 			continue
 		}
 		if r.out.Record.Run == "" {
-			r.out.Record = c.Clone()
+			r.out.Record, r.copied = c.Clone(), true
 			r.out.Sources = append(r.out.Sources, "the copy outside of the cluster")
 			continue
 		}
@@ -175,7 +180,7 @@ func (r *repair) marks() {
 		r.out.Record.Groups = append(r.out.Record.Groups, groupFromMark(g))
 	}
 	for _, db := range v.s.Databases {
-		if !strings.HasSuffix(db.Mark, " "+r.run) || slices.ContainsFunc(r.out.Record.Databases, func(k fleet.SleepDatabase) bool { return k.ID == db.ID }) {
+		if fleet.ParseDatabaseMark(db.Mark).Run != r.run || slices.ContainsFunc(r.out.Record.Databases, func(k fleet.SleepDatabase) bool { return k.ID == db.ID }) {
 			continue
 		}
 		r.source(onObjects)
@@ -193,15 +198,19 @@ func groupFromMark(g *fleet.Group) fleet.SleepGroup {
 	}
 	for i := range g.Instances { // whoever is there still was kept
 		out.Keepers = append(out.Keepers, g.Instances[i].ID)
+		if g.Instances[i].Protected { // whether it was before nobody knows: it stays so
+			out.Protected = append(out.Protected, g.Instances[i].ID)
+		}
 		out.Exits = max(0, out.Exits-1)
 	}
 	return out
 }
 
 func databaseFromMark(e *fleet.Environment, db *fleet.Database) fleet.SleepDatabase {
-	out := fleet.SleepDatabase{ID: db.ID, Class: db.Class, Status: fleet.DatabaseAvailable, MinACU: db.MinACU, MaxACU: db.MaxACU}
+	mark := fleet.ParseDatabaseMark(db.Mark) // only one that was available is marked
+	out := fleet.SleepDatabase{ID: db.ID, Class: db.Class, Status: fleet.DatabaseAvailable, MinACU: mark.ACU, MaxACU: db.MaxACU}
 	for _, d := range e.Spec.Databases {
-		if d.ID == db.ID && d.Lower != nil {
+		if d.ID == db.ID && d.Lower != nil && mark.ACU > 0 {
 			out.Lower, out.ToACU = true, *d.Lower
 		}
 	}

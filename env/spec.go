@@ -48,6 +48,17 @@ func Validate(spec *fleet.EnvironmentSpec) []string {
 			add("spec.workloads[%d]: chooses nothing: want namespaces, a selector or a name; an empty one would be everything", i)
 		}
 	}
+	for i, w := range spec.Workloads {
+		if len(w.Namespaces) == 0 && w.Name == "" && len(w.Labels) > 0 && !slices.ContainsFunc(w.Labels, func(q fleet.Requirement) bool { return q.Operator == "In" || q.Operator == "Exists" }) {
+			add("spec.workloads[%d]: a selector that only leaves out would take the rest of the cluster: want namespaces, or a label that has to be there", i)
+		}
+		if w.Name != "" && len(w.Namespaces) == 0 {
+			add("spec.workloads[%d]: name %s without namespaces is that name in every namespace: want namespaces", i, w.Name)
+		}
+		if w.Kind != "" && !slices.Contains(kinds, w.Kind) {
+			add("spec.workloads[%d].kind: %s is none that can be switched: want one of %s", i, w.Kind, strings.Join(kinds, ", "))
+		}
+	}
 	for _, twice := range repeated(spec.Groups) {
 		add("spec.groups: %s is named twice", twice)
 	}
@@ -70,6 +81,9 @@ func Validate(spec *fleet.EnvironmentSpec) []string {
 	}
 	return out
 }
+
+// kinds are those of workloads that can be chosen.
+var kinds = []string{"Deployment", "StatefulSet", "ReplicaSet", "Rollout", "CronJob", "Job", "DaemonSet", "Pod"}
 
 func repeated(names []string) []string {
 	seen := map[string]int{}
@@ -164,7 +178,7 @@ func overlaps(s *fleet.Snapshot, e *fleet.Environment) []fleet.Finding {
 			}
 		}
 		for _, g := range o.Spec.Groups {
-			if slices.Contains(e.Spec.Groups, g) && o.Spec.Policy.Shared != fleet.SharedOwn && e.Spec.Policy.Shared != fleet.SharedOwn {
+			if slices.Contains(e.Spec.Groups, g) {
 				both("group " + g)
 			}
 		}

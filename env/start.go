@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
+	"time"
 
+	"drover.dev/evac"
 	"drover.dev/fleet"
 )
 
@@ -22,9 +23,10 @@ func Start(s *fleet.Snapshot, name string, o Options) (Plan, []fleet.Finding) {
 	}
 	if e.Record == nil {
 		p.Nothing = "it is on: no sleep of it is on file"
+		v := look(s, e)
 		for i := range s.Parts {
-			if m := s.Parts[i].Mark; m != nil && m.Environment == name {
-				findings = append(findings, fleet.Found("env-stranger", s.Parts[i].ID(), "is marked as switched off by sleep %s, which is not on file", m.Run).Then("drover env repair %s", name))
+			if m := s.Parts[i].Mark; m != nil && (m.Environment == name || v.mine(&s.Parts[i])) && !v.over(m.Environment, m.Run) {
+				findings = append(findings, fleet.Found("env-stranger", s.Parts[i].ID(), "is marked as switched off by sleep %s of environment %s, which is not on file", m.Run, m.Environment).Then("drover env repair %s", m.Environment))
 			}
 		}
 		return p, findings
@@ -35,7 +37,8 @@ func Start(s *fleet.Snapshot, name string, o Options) (Plan, []fleet.Finding) {
 		p.Groups = append(p.Groups, v.group(&p.Record.Groups[i], p.Record.Exits))
 	}
 	for _, spec := range e.Record.Databases {
-		if db := s.Database(spec.ID); db == nil || db.Trouble != "" {
+		named := slices.ContainsFunc(e.Spec.Databases, func(d fleet.DatabaseSpec) bool { return d.ID == spec.ID })
+		if db := s.Database(spec.ID); named && (db == nil || db.Trouble != "") {
 			findings = append(findings, fleet.Found("env-database", "database "+spec.ID, "%s", trouble(db)).Then("mend that; what needs it cannot start before it does"))
 		}
 	}
@@ -55,7 +58,7 @@ func (t *turn) start() {
 	}
 	t.out.Phase = StartingData
 	data, nodes := t.startDatabases(), t.startGroups()
-	if !data || !nodes {
+	if !data || !nodes || !t.marked(&t.rec.Marks.Served, "databases answer, nodes are Ready", func(m *fleet.SleepMarks) { m.Served = t.v.s.Now }) {
 		return
 	}
 	if t.out.Phase = SwitchingOn; !t.tiersOn() {
@@ -77,14 +80,18 @@ func (t *turn) startGroups() bool {
 		r := &t.rec.Groups[i]
 		g := t.v.s.Group(r.Name)
 		switch {
+		case g == nil && !t.declared(r.Name):
 		case g == nil:
 			t.hold("group "+r.Name, "is gone: nothing brings its nodes back; make it again, or take it out of the environment")
 			ready = false
 		case g.Trouble != "":
 			t.hold("group "+r.Name, "%s", g.Trouble)
 			ready = false
-		case g.Sleep == nil: // the stop never came to it, or it is as it was already
+		case g.Sleep == nil && !t.shrunk(r, g): // the stop never came to it, or it is as it was already
 			ready = t.nodesReady(r, g) && ready
+		case g.Sleep != nil && (g.Sleep.Run != t.rec.Run || g.Sleep.Environment != t.p.Environment):
+			t.hold("group "+r.Name, "is marked by sleep %s of environment %s", g.Sleep.Run, g.Sleep.Environment)
+			ready = false
 		default:
 			ready = t.startGroup(r, g) && ready
 		}
@@ -106,27 +113,43 @@ func (t *turn) startGroup(r *fleet.SleepGroup, g *fleet.Group) bool {
 		t.do(fleet.Action{Verb: fleet.Bound, Group: g.Name, From: g.Min, To: low, Why: "as it was"})
 		return false
 	}
-	if !t.nodesReady(r, g) {
+	if !t.nodesReady(r, g) || want < r.Desired && t.v.s.Now.Sub(t.rec.Marks.Starting) <= t.within() {
 		return false
 	}
 	return t.unguarded(r, g)
 }
 
+// shrunk tells whether a group that has lost its mark is smaller than it was, with nodes of the record gone.
+func (t *turn) shrunk(r *fleet.SleepGroup, g *fleet.Group) bool {
+	return g.Desired < r.Desired && slices.ContainsFunc(t.rec.Exits, func(d fleet.Departure) bool { return d.Group == r.Name && g.Instance(d.Instance) == nil })
+}
+
 // size is how large a group is to be: as it was, unless somebody has lowered its maximum meanwhile.
 func (t *turn) size(r *fleet.SleepGroup, g *fleet.Group) int {
-	want := min(r.Desired, g.Max)
-	if want < r.Desired {
-		t.hold("group "+g.Name, "had %d nodes, and its maximum is %d now", r.Desired, g.Max)
+	others := 0
+	for i := range g.Instances {
+		if in := &g.Instances[i]; in.Counted() && !t.planned(in.ID) && !in.Launched.IsZero() && !in.Launched.After(t.rec.Marks.Starting) {
+			others++
+		}
+	}
+	wanted := max(r.Desired, others+r.Exits) // others may have taken nodes of it meanwhile
+	want := min(wanted, g.Max)
+	if want < wanted {
+		t.hold("group "+g.Name, "is to have %d nodes, and its maximum is %d now: raise it", wanted, g.Max)
 	}
 	return want
 }
 
 // nodesReady waits until every instance that a group counts is a node in service.
 func (t *turn) nodesReady(r *fleet.SleepGroup, g *fleet.Group) bool {
-	ready, why := 0, ""
+	ready, others, why := 0, 0, ""
 	for i := range g.Instances {
 		in := &g.Instances[i]
 		if !in.Counted() {
+			continue
+		}
+		if slices.Contains(r.Keepers, in.ID) {
+			others++ // somebody else's to look after
 			continue
 		}
 		switch n := t.v.s.NodeOf(in.ID); {
@@ -142,7 +165,7 @@ func (t *turn) nodesReady(r *fleet.SleepGroup, g *fleet.Group) bool {
 			ready++
 		}
 	}
-	want := min(r.Desired, g.Max, g.Desired)
+	want := min(r.Desired, g.Max, g.Desired) - others
 	if ready >= want {
 		return true
 	}
@@ -161,7 +184,10 @@ func (t *turn) unguarded(r *fleet.SleepGroup, g *fleet.Group) bool {
 			guarded = append(guarded, in.ID)
 		}
 	}
-	if g.Sleep.Suspended && g.IsSuspended(fleet.AZRebalance) {
+	if evac.Lopsided(g) && g.IsSuspended(fleet.AZRebalance) {
+		return true // it would even the zones out by ending nodes that nobody emptied: left, and said at the end
+	}
+	if !slices.Contains(r.Suspended, fleet.AZRebalance) && g.IsSuspended(fleet.AZRebalance) {
 		t.do(fleet.Action{Verb: fleet.Resume, Group: g.Name, Process: fleet.AZRebalance, Why: "it was on before"})
 		return false
 	}
@@ -175,12 +201,26 @@ func (t *turn) unguarded(r *fleet.SleepGroup, g *fleet.Group) bool {
 // tiersOn switches tier by tier on, the last first, and waits for each to work.
 func (t *turn) tiersOn() bool {
 	for tier := t.lastTier(); tier >= 0; tier-- {
-		in := func(r *fleet.PartRecord) bool { return r.Tier == tier && r.Turn != fleet.Unsynced }
+		in := func(r *fleet.PartRecord) bool { return t.onTier(r) == tier && r.Turn != fleet.Unsynced }
+		held := func(r *fleet.PartRecord) bool { return in(r) && r.Turn == fleet.Held }
+		if !t.allOn(held) { // what scales a workload would keep it at nothing
+			return false
+		}
 		if on := t.allOn(in); !on || !t.work(in) || !t.storesWork(in) {
 			return false
 		}
 	}
 	return true
+}
+
+// onTier is when a part is switched on: what scales a workload right before that, everything else in the reverse order of the stop.
+func (t *turn) onTier(r *fleet.PartRecord) int {
+	if p := t.v.part[r.Owner]; r.Turn == fleet.Held && p != nil {
+		if target := t.rec.Part(p.Scales); target != nil {
+			return target.Tier
+		}
+	}
+	return r.Tier
 }
 
 func (t *turn) allOn(chosen func(*fleet.PartRecord) bool) bool {
@@ -196,11 +236,15 @@ func (t *turn) allOn(chosen func(*fleet.PartRecord) bool) bool {
 // on switches one part on, to what it was.
 func (t *turn) on(r *fleet.PartRecord) bool {
 	p := t.v.part[r.Owner]
-	if p == nil || p.UID != r.UID || !p.Off {
+	switch {
+	case p == nil || !p.Off || p.UID != r.UID && p.Mark != nil && p.Mark.Run != t.rec.Run:
 		return true
+	case p.By != "" && p.By != "drover" && p.Mark != nil && !t.fight(r, p):
+		return t.overdue(p)
 	}
 	part := *r
-	if m := p.Mark; m != nil && m.Run == t.rec.Run && m.UID == r.UID {
+	part.UID = p.UID // made anew meanwhile, as from a backup: what it was counts still
+	if m := p.Mark; m != nil && m.Run == t.rec.Run && m.UID == p.UID {
 		part.Value, part.Absent = m.Value, m.Absent
 	}
 	t.do(fleet.Action{Verb: fleet.TurnOn, Part: &part, Why: "environment " + t.p.Environment + " is switched on"})
@@ -214,24 +258,27 @@ func (t *turn) work(chosen func(*fleet.PartRecord) bool) bool {
 	for i := range t.rec.Parts {
 		r := &t.rec.Parts[i]
 		p := t.v.part[r.Owner]
-		if !chosen(r) || r.Turn != fleet.Scaled || p == nil || p.UID != r.UID || p.Off {
+		if !chosen(r) || r.Turn != fleet.Scaled || p == nil || p.Off {
 			continue
 		}
 		if why := t.lacks(r, p); why != "" {
 			t.hold(r.ID(), "%s", why)
-			all = all && t.overdue()
+			all = all && t.overdue(p)
 		}
 	}
 	return all
 }
 
-func (t *turn) overdue() bool {
-	within := t.v.e.Spec.Policy.Within
-	if within == 0 {
-		within = usualWithin
+// overdue tells whether a workload has had all the time that the owner of the environment gives, and its pods a while of their own.
+func (t *turn) overdue(p *fleet.Part) bool {
+	if t.rec.Marks.Served.IsZero() || t.v.s.Now.Sub(t.rec.Marks.Served) <= t.within() {
+		return false
 	}
-	return t.v.s.Now.Sub(t.rec.Marks.Starting) > within
+	return !slices.ContainsFunc(t.v.pods(&p.Owner), func(pod *fleet.Pod) bool { return t.v.s.Now.Sub(pod.Created) < podWithin })
 }
+
+// podWithin is how long a pod may take to be Ready however late it is.
+const podWithin = 10 * time.Minute
 
 // lacks says what a workload that is on still lacks; "" for nothing.
 func (t *turn) lacks(r *fleet.PartRecord, p *fleet.Part) string {
@@ -247,12 +294,15 @@ func (t *turn) lacks(r *fleet.PartRecord, p *fleet.Part) string {
 	}
 	for i := range t.v.s.Services {
 		svc := &t.v.s.Services[i]
-		if svc.Endpoints == 0 && slices.ContainsFunc(t.v.pods(&p.Owner), func(pod *fleet.Pod) bool { return leadsTo(svc, pod) }) {
+		if svc.Endpoints == 0 && slices.ContainsFunc(t.v.pods(&p.Owner), func(pod *fleet.Pod) bool { return leadsTo(svc, pod) && t.v.s.Now.Sub(pod.ReadySince) < endpointWithin }) {
 			return "service " + svc.Namespace + "/" + svc.Name + " has no endpoint yet"
 		}
 	}
 	return ""
 }
+
+// endpointWithin is how long a Service may take to know a Ready pod. One that still does not has none for another reason, and had none before.
+const endpointWithin = time.Minute
 
 func (t *turn) unplaced(o fleet.Owner) string {
 	for _, pod := range t.v.pods(&o) {
@@ -274,8 +324,9 @@ func (t *turn) unmarked() bool {
 	before := len(t.out.Actions)
 	for i := range t.rec.Parts {
 		r := &t.rec.Parts[i]
-		if p := t.v.part[r.Owner]; p != nil && p.UID == r.UID && p.Mark != nil && p.Mark.Run == t.rec.Run {
+		if p := t.v.part[r.Owner]; p != nil && p.Mark != nil && p.Mark.Run == t.rec.Run {
 			part := *r
+			part.UID = p.UID
 			t.do(fleet.Action{Verb: fleet.Unmark, Part: &part, Why: "it is on"})
 		}
 	}
@@ -285,7 +336,7 @@ func (t *turn) unmarked() bool {
 		}
 	}
 	for _, d := range t.rec.Databases {
-		if db := t.v.s.Database(d.ID); db != nil && strings.Contains(db.Mark, t.rec.Run) {
+		if db := t.v.s.Database(d.ID); db != nil && db.Mark != "" && t.marks(db) {
 			t.do(fleet.Action{Verb: fleet.UnmarkDatabase, Database: d.ID, Why: "it is as it was"})
 		}
 	}
@@ -312,7 +363,9 @@ func (t *turn) exceptions() []string {
 		case p == nil:
 			out = append(out, r.ID()+": was deleted meanwhile")
 		case p.UID != r.UID:
-			out = append(out, r.ID()+": was made anew meanwhile, and is left as it is")
+			out = append(out, r.ID()+": was made anew meanwhile")
+		case p.Off:
+			out = append(out, r.ID()+": is off still")
 		case (p.Value != r.Value || p.Absent != r.Absent) && !t.scaled(r.Owner):
 			out = append(out, fmt.Sprintf("%s: %s is %s, it was %s", r.ID(), r.Turn, said(p.Value, p.Absent), said(r.Value, r.Absent)))
 		case r.Turn == fleet.Scaled && t.lacks(r, p) != "":
@@ -322,6 +375,20 @@ func (t *turn) exceptions() []string {
 	for _, r := range t.rec.Groups {
 		if g := t.v.s.Group(r.Name); g != nil && (g.Desired != r.Desired || g.Min != r.Min) {
 			out = append(out, fmt.Sprintf("group %s: desired %d and minimum %d, they were %d and %d", r.Name, g.Desired, g.Min, r.Desired, r.Min))
+		}
+	}
+	for _, r := range t.rec.Groups {
+		g := t.v.s.Group(r.Name)
+		switch {
+		case g == nil:
+			out = append(out, "group "+r.Name+": is gone")
+		case g.IsSuspended(fleet.AZRebalance) && !slices.Contains(r.Suspended, fleet.AZRebalance):
+			out = append(out, fmt.Sprintf("group %s: AZRebalance stays suspended, and its other nodes protected: the zones are uneven now, and it would end one that nobody emptied; even them out, then aws autoscaling resume-processes --auto-scaling-group-name %s --scaling-processes AZRebalance", r.Name, r.Scaling))
+		}
+	}
+	for _, r := range t.rec.Databases {
+		if db := t.v.s.Database(r.ID); db == nil || db.Trouble != "" {
+			out = append(out, "database "+r.ID+": "+trouble(db))
 		}
 	}
 	return out

@@ -21,7 +21,10 @@ func Stop(s *fleet.Snapshot, name string, o Options) (Plan, []fleet.Finding) {
 		return goOnOff(v, p)
 	}
 	p.Record = fleet.SleepRecord{Environment: name, Run: o.Run, By: o.By, Why: o.Why, At: s.Now, Forced: o.Forced}
-	findings = append(v.mayBegin(), v.recordParts(&p, &o)...)
+	if findings = v.mayBegin(); evac.Blocked(findings) {
+		return p, findings // what would have to be looked at for the rest takes long
+	}
+	findings = append(findings, v.recordParts(&p, &o)...)
 	findings = append(findings, v.recordGroups(&p, &o)...)
 	findings = append(findings, v.recordDatabases(&p, &o)...)
 	findings = append(findings, v.inUse(&o)...)
@@ -41,8 +44,8 @@ func Stop(s *fleet.Snapshot, name string, o Options) (Plan, []fleet.Finding) {
 
 // goOnOff plans the rest of a stop that is on file.
 func goOnOff(v *view, p Plan) (Plan, []fleet.Finding) {
-	p.Record, p.Resumed = *v.e.Record, true
-	p.Forced = p.Record.Forced
+	p.Record, p.Resumed, p.At = *v.e.Record, true, v.s.Now
+	p.Forced = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(p.Forced), p.Record.Forced...))))
 	for i := range p.Record.Groups {
 		p.Groups = append(p.Groups, v.group(&p.Record.Groups[i], p.Record.Exits))
 	}
@@ -67,16 +70,30 @@ func (v *view) mayBegin() []fleet.Finding {
 		out = append(out, fleet.Found("env-no-record", "cluster", "%s", v.s.Unslept).Then("install them: drover install"))
 	}
 	for i := range v.s.Parts {
-		if p := &v.s.Parts[i]; p.Mark != nil && v.mine(p) {
+		if p := &v.s.Parts[i]; p.Mark != nil && v.mine(p) && !v.over(p.Mark.Environment, p.Mark.Run) {
 			out = append(out, fleet.Found("env-stranger", p.ID(), "is marked as switched off by sleep %s of environment %s, which is not on file", p.Mark.Run, p.Mark.Environment).Then("drover env repair %s", p.Mark.Environment))
 		}
 	}
 	for _, name := range v.e.Spec.Groups {
-		if g := v.s.Group(name); g != nil && g.Sleep != nil {
-			out = append(out, fleet.Found("env-stranger", "group "+name, "is marked by sleep %s of environment %s, which is not on file", g.Sleep.Run, g.Sleep.Environment).Then("drover env repair %s", g.Sleep.Environment))
+		if g := v.s.Group(name); g != nil && g.Sleep != nil && !v.over(g.Sleep.Environment, g.Sleep.Run) {
+			out = append(out, fleet.Found("env-stranger", "group "+name, "is marked by sleep %s of environment %s%s", g.Sleep.Run, g.Sleep.Environment, v.filed(g.Sleep)).Then("drover env status %s, or env repair if that knows nothing of it", g.Sleep.Environment))
 		}
 	}
 	return out
+}
+
+// filed says whether the sleep of a group's mark is on file.
+func (v *view) filed(m *fleet.GroupSleep) string {
+	if e := v.s.Environment(m.Environment); e != nil && e.Record != nil && e.Record.Run == m.Run {
+		return ", which sleeps"
+	}
+	return ", which is not on file"
+}
+
+// over tells whether a sleep is over: a mark of it that came back, as with a rollback, says nothing.
+func (v *view) over(environment, run string) bool {
+	e := v.s.Environment(environment)
+	return e != nil && slices.ContainsFunc(e.Sleeps, func(s fleet.Sleep) bool { return s.Run == run })
 }
 
 func nothingOn(r *fleet.SleepRecord) bool {
@@ -92,7 +109,8 @@ func (v *view) recordParts(p *Plan, o *Options) []fleet.Finding {
 	for _, part := range on {
 		p.Record.Parts = append(p.Record.Parts, recordOf(part, tier[part]))
 	}
-	findings := v.parents(apps, o)
+	findings := append(v.parents(apps, o), v.outOfSight(on, o)...)
+	findings = append(findings, v.nothing(o)...)
 	for _, app := range apps {
 		if !app.Off {
 			p.Record.Parts = append(p.Record.Parts, recordOf(app, 0))
@@ -126,6 +144,31 @@ func (v *view) parents(apps []*fleet.Part, o *Options) []fleet.Finding {
 		if others := v.keepsToo(app); len(others) > 0 {
 			out = append(out, fleet.Found("env-unsynced", app.ID(), "keeps %s too, which is not the environment's, and is paused for it as well", list(others)).Then("nothing, if that does no harm"))
 		}
+	}
+	return out
+}
+
+// outOfSight finds what a GitOps object keeps that is not in this cluster, or of a kind that drover does not see: nobody could pause it.
+func (v *view) outOfSight(parts []*fleet.Part, o *Options) []fleet.Finding {
+	var out []fleet.Finding
+	for _, p := range parts {
+		if len(p.Apps) == 0 || v.part[p.Apps[0]] != nil {
+			continue
+		}
+		out = append(out, fleet.Found("env-parent", p.ID(), "is kept by %s, which cannot be seen in this cluster", p.Apps[0]).Then("pause it where it is, then --force env-parent, or set spec.policy.parents to Ignore").
+			Block(v.e.Spec.Policy.Parents != fleet.ParentIgnore && !o.forced("env-parent")))
+	}
+	return out
+}
+
+// nothing finds selections that choose nothing that is there: a name that was mistyped would leave everything running while databases and nodes go.
+func (v *view) nothing(o *Options) []fleet.Finding {
+	var out []fleet.Finding
+	for i, sel := range v.e.Spec.Workloads {
+		if slices.ContainsFunc(v.s.Parts, func(p fleet.Part) bool { return sel.Has(p.Owner, p.Labels) }) || slices.ContainsFunc(v.s.Pods, func(p fleet.Pod) bool { return sel.Has(v.labelled(&p)) }) {
+			continue
+		}
+		out = append(out, fleet.Found("env-nothing", fmt.Sprintf("%s: spec.workloads[%d]", v.e.Source, i), "chooses nothing that is there").Then("look for a mistyped namespace, kind or label, or --force env-nothing").Block(!o.forced("env-nothing")))
 	}
 	return out
 }

@@ -19,7 +19,7 @@ func (t *turn) storesWork(chosen func(*fleet.PartRecord) bool) bool {
 		t.out.Stores = append(t.out.Stores, st.Name)
 		if why := t.storeLacks(st); why != "" {
 			t.hold("store "+st.Name, "%s", why)
-			all = all && t.overdue()
+			all = false
 		}
 	}
 	return all

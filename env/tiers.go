@@ -35,10 +35,13 @@ func (v *view) tiers(parts []*fleet.Part) map[*fleet.Part]int {
 			}
 		}
 	}
-	for range order { // as deep as a chain can be
+	floor := make([]int, len(order)) // of a tier, whether or not anything is in it today
+	for range order {                // as deep as a chain can be
 		for i := range order {
 			for _, name := range order[i].Needs {
-				raise(rank, in[at[name]], highest(rank, in[i])+1)
+				need := at[name]
+				floor[need] = max(floor[need], floor[i]+1, highest(rank, in[i])+1)
+				raise(rank, in[need], floor[need])
 			}
 		}
 	}

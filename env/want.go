@@ -22,7 +22,7 @@ type Wanted struct {
 // Want says what should be true of an environment now. It asks nothing but the moment: whoever was away meanwhile does what is due.
 func Want(e *fleet.Environment, now time.Time) Wanted {
 	if len(e.Trouble) > 0 {
-		return Wanted{Why: "what is declared of it cannot be understood: " + e.Trouble[0]}
+		return Wanted{On: on(e), Why: "what is declared of it cannot be understood: " + e.Trouble[0]}
 	}
 	if e.Spec.Protected {
 		return Wanted{On: true, Known: true, Why: "it is protected", By: "protection"}
@@ -31,7 +31,7 @@ func Want(e *fleet.Environment, now time.Time) Wanted {
 	if e.Spec.Schedule != nil {
 		parsed, errs := schedule.Parse(*e.Spec.Schedule)
 		if len(errs) > 0 {
-			return Wanted{Why: "its schedule cannot be understood: " + errs[0].Error()}
+			return Wanted{On: on(e), Why: "its schedule cannot be understood: " + errs[0].Error()}
 		}
 		s = parsed
 	}
@@ -86,8 +86,8 @@ func holds(w *fleet.Wish, s *schedule.Schedule, now time.Time) (time.Time, bool)
 	if !w.Until.IsZero() {
 		return w.Until, now.Before(w.Until)
 	}
-	if s == nil {
-		return time.Time{}, true
+	if s == nil || w.At.IsZero() {
+		return time.Time{}, true // nobody says since when it holds: until somebody wishes something else
 	}
 	until := agrees(s, w)
 	return until, until.IsZero() || now.Before(until)
@@ -96,6 +96,10 @@ func holds(w *fleet.Wish, s *schedule.Schedule, now time.Time) (time.Time, bool)
 // agrees is when the schedule next turns to what a wish says; zero when it never does.
 func agrees(s *schedule.Schedule, w *fleet.Wish) time.Time {
 	at := w.At
+	if on, _ := s.At(at); on == w.On { // it says so already: the wish only takes an earlier one back
+		next, _, _, _ := s.Next(at)
+		return next
+	}
 	for range 2 { // one change may be away from it, the one after is to it
 		next, on, _, ok := s.Next(at)
 		if !ok {

@@ -276,7 +276,7 @@ func TestRotationInAnyOrder(t *testing.T) {
 			surge := Surge{Count: 1 + rng.IntN(6)}
 			w := drive(t, web(), Options{Surge: surge}, seed%2 == 0, rng)
 			// Some orders of closings and ties leave no even way out when surge is no multiple of the zones. Then AZRebalance must stay off.
-			if g := &w.s.Groups[0]; surge.Count%3 != 0 && lopsided(g) && g.IsSuspended(fleet.AZRebalance) {
+			if g := &w.s.Groups[0]; surge.Count%3 != 0 && Lopsided(g) && g.IsSuspended(fleet.AZRebalance) {
 				if uneven++; !strings.Contains(fmt.Sprint(w.out.Exceptions), "group web: AZRebalance stays suspended: the zones are uneven now") {
 					t.Errorf("nobody was told: %v", w.out.Exceptions)
 				}

@@ -122,7 +122,7 @@ func (v *tick) exit(e *exit) {
 		v.hold("node "+e.Name(), "is empty; %s", why)
 		return
 	}
-	if e.group.Managed != nil && v.plan.Group(e.Group) != nil {
+	if e.group.Managed != nil && e.Cause != fleet.Sleeping {
 		v.emptied[e.Instance] = true
 		return
 	}
@@ -132,6 +132,8 @@ func (v *tick) exit(e *exit) {
 	}
 	if e.node != nil {
 		a.Node, a.Expect.Empty = e.node.Name, true
+	} else if e.Node != "" && e.Cause == fleet.Sleeping {
+		a.Node, a.Expect.Empty = e.Node, true // its object is gone for a moment; whoever is bound to it is not
 	}
 	v.do(a)
 }

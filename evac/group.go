@@ -246,7 +246,7 @@ func (v *tick) restore(g *fleet.Group) {
 	for _, process := range g.Mark.Suspended {
 		switch {
 		case !g.IsSuspended(process):
-		case process == fleet.AZRebalance && lopsided(g):
+		case process == fleet.AZRebalance && Lopsided(g):
 			v.out.Exceptions = append(v.out.Exceptions, fmt.Sprintf("group %s: AZRebalance stays suspended: the zones are uneven now (%s), and resumed it would end an instance without draining it; even them out, then aws autoscaling resume-processes --auto-scaling-group-name %s --scaling-processes AZRebalance", g.Name, zones(g), g.Name))
 		default:
 			v.do(fleet.Action{Verb: fleet.Resume, Group: g.Name, Process: process, Why: "it was on before"})

@@ -118,7 +118,7 @@ func TestTakingBackRestoresExactly(t *testing.T) {
 			}
 			takeBack(t, w)
 			// Taken back between a closing and the launch that would even it out, the zones stay uneven, and AZRebalance off: that is told.
-			if g := &w.s.Groups[0]; lopsided(g) && g.IsSuspended(fleet.AZRebalance) {
+			if g := &w.s.Groups[0]; Lopsided(g) && g.IsSuspended(fleet.AZRebalance) {
 				if told := fmt.Sprint(w.out.Exceptions); !strings.Contains(told, "group web: AZRebalance stays suspended: the zones are uneven now ("+zones(g)+")") {
 					t.Errorf("AZRebalance stays suspended, and of the exceptions none says so: %s", told)
 				}

@@ -264,8 +264,8 @@ func byZone(g *fleet.Group) map[string]int {
 	return count
 }
 
-// lopsided tells whether AZRebalance would act: zones that differ by more than one instance.
-func lopsided(g *fleet.Group) bool {
+// Lopsided tells whether AZRebalance would act: zones that differ by more than one instance.
+func Lopsided(g *fleet.Group) bool {
 	count := byZone(g)
 	least, most := math.MaxInt, 0
 	for _, z := range g.Zones {

@@ -193,10 +193,12 @@ func (a Action) Key() string {
 		return "record " + a.Rotation.Run + " " + strings.Join(a.Rotation.Marks.Names(), " ") // not the moments: a refused one is asked for again later
 	case Surge, Unsurge:
 		return fmt.Sprintf("%s %s %s", a.Verb, a.Workload, a.Pod.UID)
-	case Remember, Archive, Conclude:
+	case Remember, Archive:
+		return fmt.Sprintf("%s %s %s %d %v %v", a.Verb, a.Environment, a.Run, len(a.Sleep.Parts), a.Sleep.Marks, a.Sleep.Fights)
+	case Conclude:
 		return fmt.Sprintf("%s %s %s", a.Verb, a.Environment, a.Run)
 	case TurnOff, TurnOn, Unmark:
-		return fmt.Sprintf("%s %s %s", a.Verb, a.Part.ID(), a.Part.UID)
+		return fmt.Sprintf("%s %s %s %s", a.Verb, a.Part.ID(), a.Part.UID, a.Part.Value)
 	case Place:
 		return "place " + a.Placement.Owner.String() + " " + a.Placement.UID
 	case MakeBudget:
@@ -208,7 +210,9 @@ func (a Action) Key() string {
 	case Protect, Unprotect:
 		return fmt.Sprintf("%s %s %s", a.Verb, a.Group, strings.Join(a.Instances, " "))
 	case MarkDatabase, UnmarkDatabase, StopDatabase, StartDatabase, SetCapacity:
-		return fmt.Sprintf("%s %s", a.Verb, a.Database)
+		return fmt.Sprintf("%s %s %s %g", a.Verb, a.Database, a.Run, a.ACU)
+	case MarkGroup, UnmarkGroup:
+		return fmt.Sprintf("%s %s %s", a.Verb, a.Group, a.Run)
 	case Engage:
 		return fmt.Sprintf("engage %s %s %s %d %d %d %v", a.Store, a.Pod.UID, a.Move.Run, a.Move.Switches, len(a.Move.Ghosts), len(a.Move.Prior), a.Move.Hooked)
 	}

@@ -1,6 +1,11 @@
 package fleet
 
-import "time"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
 
 // DatabaseSpec names a database of an environment, and how to tell that it answers.
 type DatabaseSpec struct {
@@ -13,10 +18,35 @@ type DatabaseSpec struct {
 
 // DatabaseID is how a database is named: by what RDS calls it. An instance that is a member of an Aurora cluster is switched with its cluster.
 func DatabaseID(cluster bool, name string) string {
+	name = strings.ToLower(name) // as RDS takes it
 	if cluster {
 		return "cluster " + name
 	}
 	return "instance " + name
+}
+
+// DatabaseMark is what a stop writes on a database before it changes it: the database's copy of the record. One that is marked was available.
+type DatabaseMark struct {
+	Environment, Run string
+	ACU              float64 // the least capacity units before, where they are lowered
+}
+
+func (m DatabaseMark) String() string {
+	out := m.Environment + " " + m.Run
+	if m.ACU > 0 {
+		out += fmt.Sprintf(" acu=%g", m.ACU)
+	}
+	return out
+}
+
+// ParseDatabaseMark reads what String printed, as far as it can be read.
+func ParseDatabaseMark(s string) DatabaseMark {
+	fields := append(strings.Fields(s), "", "", "")
+	m := DatabaseMark{Environment: fields[0], Run: fields[1]}
+	if acu, ok := strings.CutPrefix(fields[2], "acu="); ok {
+		m.ACU, _ = strconv.ParseFloat(acu, 64)
+	}
+	return m
 }
 
 // Database is an RDS instance or an Aurora cluster.

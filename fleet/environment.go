@@ -17,7 +17,7 @@ type Environment struct {
 	Wish    *Wish        // what a person wants over its schedule; nil for nothing
 	Record  *SleepRecord // of the sleep under way: from before its first change until the start is verified. Nil otherwise
 	Sleeps  []Sleep      // that are over, newest last; a bounded number
-	Copied  string       // run whose second copy this process has written and read back; "" when none
+	Copied  string       // what this process has written outside of the cluster and read back, as SleepRecord.Copy names it; "" when nothing
 }
 
 // EnvironmentSpec is what the owner of an environment has declared.
@@ -292,6 +292,7 @@ type SleepMarks struct {
 	Asleep    time.Time // everything was off
 	Starting  time.Time // the start began; a later stop under the same record clears it
 	StartedBy string
+	Served    time.Time // databases answered and nodes were Ready: from here on it counts how long workloads take
 	Again     time.Time // a stop took over from a start that was half done
 }
 
@@ -437,6 +438,9 @@ func (r SleepRecord) Clone() SleepRecord {
 	r.Rates, r.Fights, r.Exceptions = slices.Clone(r.Rates), slices.Clone(r.Fights), slices.Clone(r.Exceptions)
 	return r
 }
+
+// Copy names what a second copy of the record would hold: it changes when parts are added.
+func (r *SleepRecord) Copy() string { return fmt.Sprintf("%s/%d", r.Run, len(r.Parts)) }
 
 // Part returns the record of a part, or nil.
 func (r *SleepRecord) Part(o Owner) *PartRecord {

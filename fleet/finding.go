@@ -65,6 +65,8 @@ var Rules = []Rule{
 	{"env-group", "yes", "A group of the environment does not exist, cannot be read, or something else is changing it."},
 	{"env-guests", "sometimes", "A group of the environment carries pods of others: their nodes stay. It blocks when the environment's policy says so."},
 	{"env-no-room", "no", "A pod that may be carried off a node fits nowhere else, so its node stays."},
+	{"env-nothing", "sometimes", "A selection of the environment chooses nothing that is there. It blocks unless it is forced."},
+	{"env-targets", "no", "A load balancer's target group loses every target."},
 	{"env-jobs", "sometimes", "A Job of the environment is running. It blocks unless it is forced."},
 	{"env-bare-pod", "sometimes", "A pod of the environment has no controller: nothing would start it again. It blocks unless it is forced."},
 	{"env-unscalable", "sometimes", "Nobody knows how to switch what keeps a pod of the environment running. It blocks unless it is forced."},

@@ -64,6 +64,20 @@ func (c *Cluster) Act(ctx context.Context, a fleet.Action) error {
 		return c.court(ctx, a)
 	case fleet.Call:
 		return c.call(ctx, a)
+	case fleet.Remember:
+		return c.remember(ctx, a)
+	case fleet.Conclude:
+		return c.conclude(ctx, a)
+	case fleet.TurnOff:
+		return c.turnOff(ctx, a)
+	case fleet.TurnOn:
+		return c.turnOn(ctx, a)
+	case fleet.Unmark:
+		return c.unmark(ctx, a)
+	case fleet.Place:
+		return c.place(ctx, a)
+	case fleet.MakeBudget:
+		return c.makeBudget(ctx, a)
 	}
 	return fmt.Errorf("kube does not know how to %s", a.Verb)
 }

@@ -7,6 +7,9 @@
 // conditional, and the API server is asked only after it refused one. What stores there are, and how their pods are moved, Observe takes from annotations and
 // MoverPolicies (declare.go); what their pods hold it does not ask. Who only wants to read or write drover's own objects (Records, Intend, Pause,
 // StopAll, ResumeAll, Trail, ReadCanaries) or to try evictions (TryEvict) does with Dial, which watches nothing.
+//
+// Who switches environments calls WatchEnvironments once, and ObserveEnvironments after every Observe. A stop changes one value of each object
+// (switchables, part.go), in one patch with the mark that says what it was; the record of all of them is in the Environment's status (environmentrecord.go).
 package kube
 
 import (
@@ -70,6 +73,7 @@ type Cluster struct {
 	wrote   wrote
 
 	moveKind *kind // of kinds, the Moves: a cluster may not know them
+	switches switches
 
 	nodes        corelisters.NodeLister
 	pods         corelisters.PodLister
@@ -96,6 +100,8 @@ type wrote struct {
 	nodes own[*corev1.Node]
 	cases own[*unstructured.Unstructured]
 	moves own[*unstructured.Unstructured]
+
+	environments own[*unstructured.Unstructured]
 }
 
 // Open connects, and returns once everything has been listed. The informers run until ctx ends.
@@ -148,14 +154,22 @@ func greet(ctx context.Context, cfg *rest.Config) error {
 	}
 }
 
-// watch starts an informer for each kind, and waits until all of them have listed.
+// watch starts the informers that every caller needs.
 func (c *Cluster) watch(ctx context.Context) error {
+	return c.begin(ctx, func(fail context.CancelCauseFunc) []*kind {
+		c.watchKinds(fail)
+		return c.kinds
+	})
+}
+
+// begin starts an informer for each of the kinds, and waits until all of them have listed.
+func (c *Cluster) begin(ctx context.Context, kinds func(fail context.CancelCauseFunc) []*kind) error {
 	within, cancel := context.WithTimeoutCause(ctx, firstSync, fmt.Errorf("not done after %s", firstSync))
 	defer cancel()
 	within, fail := context.WithCancelCause(within)
 	defer fail(nil)
-	c.watchKinds(fail)
-	for _, k := range c.kinds {
+	all := kinds(fail)
+	for _, k := range all {
 		if err := k.informer.SetWatchErrorHandlerWithContext(func(context.Context, *cache.Reflector, error) {}); err != nil { // kind.heard has it
 			return fmt.Errorf("informer of %s: %w", k.name, err)
 		}
@@ -172,7 +186,7 @@ func (c *Cluster) watch(ctx context.Context) error {
 		}
 		go k.informer.RunWithContext(ctx)
 	}
-	for _, k := range c.kinds {
+	for _, k := range all {
 		if err := k.wait(within); err != nil {
 			return err
 		}
@@ -183,9 +197,7 @@ func (c *Cluster) watch(ctx context.Context) error {
 // watchKinds says what is watched, and who reads it.
 func (c *Cluster) watchKinds(fail context.CancelCauseFunc) {
 	add := func(name string, lw *cache.ListWatch, example runtime.Object) cache.Indexer {
-		k := &kind{name: name, fail: fail}
-		k.informer = cache.NewSharedIndexInformer(k.listen(lw), example, 0, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
-		k.listed = k.informer.HasSynced
+		k := newKind(name, lw, example, fail)
 		c.kinds = append(c.kinds, k)
 		return k.informer.GetIndexer()
 	}
@@ -215,17 +227,7 @@ func (c *Cluster) watchKinds(fail context.CancelCauseFunc) {
 	stop := fields.OneTermEqualSelector("metadata.name", stopName)
 	c.stops = corelisters.NewConfigMapLister(add("configmap "+stopName, cache.NewListWatchFromClient(core, "configmaps", stopNamespace, stop), &corev1.ConfigMap{}))
 	ours := func(name string, resource schema.GroupVersionResource, selector string) (cache.Indexer, *kind) {
-		objects := c.objects.Resource(resource)
-		store := add(name, &cache.ListWatch{
-			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-				o.LabelSelector = selector
-				return objects.List(ctx, o)
-			},
-			WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-				o.LabelSelector = selector
-				return objects.Watch(ctx, o)
-			},
-		}, &unstructured.Unstructured{})
+		store := add(name, c.listing(resource, selector), &unstructured.Unstructured{})
 		k := c.kinds[len(c.kinds)-1]
 		k.mayLack = true
 		return store, k
@@ -234,6 +236,21 @@ func (c *Cluster) watchKinds(fail context.CancelCauseFunc) {
 	c.cases, _ = ours("departures", v1alpha1.Departures, v1alpha1.NoticeLabel+"=true")
 	c.moves, c.moveKind = ours("moves", v1alpha1.Moves, "")
 	c.policies, _ = ours("moverpolicies", v1alpha1.MoverPolicies, "")
+}
+
+// listing lists and watches objects that no typed client knows.
+func (c *Cluster) listing(resource schema.GroupVersionResource, selector string) *cache.ListWatch {
+	objects := c.objects.Resource(resource)
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.LabelSelector = selector
+			return objects.List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.LabelSelector = selector
+			return objects.Watch(ctx, o)
+		},
+	}
 }
 
 // forget drops what this process wrote to an object that is gone.
@@ -250,6 +267,8 @@ func (c *Cluster) forget(last any) {
 			c.wrote.cases.Drop(last)
 		case "Move":
 			c.wrote.moves.Drop(last)
+		case "Environment":
+			c.wrote.environments.Drop(last)
 		}
 	}
 }

@@ -199,7 +199,7 @@ func (d *declaration) bad(key, want string) string {
 // storeKeys are the annotations of a store, and otherKeys those of drover's that are about something else, all without prefix.
 var (
 	storeKeys = append([]string{moverKey, storeKey, roleKey}, keysOf(terms)...)
-	otherKeys = []string{"asked-at", "asked-by", "court", "court-annotation", "court-done", "deletion-cost", "run"}
+	otherKeys = []string{"asked-at", "asked-by", "court", "court-annotation", "court-done", "deletion-cost", "environment", "run"}
 )
 
 func keysOf(terms []term) []string {

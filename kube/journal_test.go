@@ -597,7 +597,7 @@ func TestControllerRightsSuffice(t *testing.T) {
 
 // No right is wider than it says: no wildcard anywhere, and who writes one thing by name names it.
 func TestRightsAreNarrow(t *testing.T) {
-	for list, rights := range map[string][]Right{"controller": ControllerRights(), "history": HistoryRights, "people": PersonRights, "install": InstallRights} {
+	for list, rights := range map[string][]Right{"controller": ControllerRights(), "history": HistoryRights, "people": PersonRights, "install": InstallRights, "environments": EnvironmentRights} {
 		seen := map[string]bool{}
 		for _, r := range rights {
 			text := fmt.Sprint(r.Rule, r.Namespace)

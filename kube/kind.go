@@ -34,6 +34,14 @@ type kind struct {
 	since time.Time // when the first of those that went wrong in a row did
 }
 
+// newKind is a kind with an informer that nobody runs yet.
+func newKind(name string, lw *cache.ListWatch, example runtime.Object, fail context.CancelCauseFunc) *kind {
+	k := &kind{name: name, fail: fail}
+	k.informer = cache.NewSharedIndexInformer(k.listen(lw), example, 0, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+	k.listed = k.informer.HasSynced
+	return k
+}
+
 // listen lets the kind hear how every listing, and every beginning of a watch, went.
 func (k *kind) listen(lw *cache.ListWatch) *cache.ListWatch {
 	return &cache.ListWatch{

@@ -88,11 +88,38 @@ var PersonRights = []Right{
 	{named(rule("", []string{"get"}, "configmaps"), canaryName), canaryNamespace, "see that a message came through: drover check"},
 }
 
+// EnvironmentRights are what those need besides who switch environments. None of them is narrower than the cluster: which workloads, and whose GitOps
+// objects, an environment has is for its owner to say.
+var EnvironmentRights = []Right{
+	{rule("drover.dev", []string{"get", "list", "watch", "create", "patch"}, "environments"), "", "what belongs together, and people's wishes"},
+	{rule("drover.dev", []string{"update", "patch"}, "environments/status"), "", "how everything was before a stop"},
+	{rule("apps", []string{"patch"}, "deployments", "replicasets", "statefulsets"), "", "switch workloads off and on"},
+	{rule("batch", []string{"get", "list", "watch", "patch"}, "cronjobs"), "", "suspend and resume them"},
+	{rule("policy", []string{"create"}, "poddisruptionbudgets"), "", "give workloads that are isolated a budget"},
+	{rule("batch", follow, "jobs"), "", "whether one is running"},
+	{rule("argoproj.io", []string{"get", "list", "watch", "patch"}, "rollouts", "applications"), "", "switch Argo Rollouts off and on, pause Argo CD"},
+	{rule("argoproj.io", follow, "applicationsets"), "", "whether one would take the pause of an application back"},
+	{rule("keda.sh", []string{"get", "list", "watch", "patch"}, "scaledobjects"), "", "pause KEDA"},
+	{rule("kustomize.toolkit.fluxcd.io", []string{"get", "list", "watch", "patch"}, "kustomizations"), "", "pause Flux"},
+	{rule("helm.toolkit.fluxcd.io", []string{"get", "list", "watch", "patch"}, "helmreleases"), "", "pause Flux"},
+	{rule("discovery.k8s.io", follow, "endpointslices"), "", "whether services have pods again"},
+	{rule("networking.k8s.io", follow, "ingresses"), "", "where clients come in: off first, on last"},
+	{rule("gateway.networking.k8s.io", follow, "httproutes"), "", "where clients come in: off first, on last"},
+	{rule("admissionregistration.k8s.io", follow, "validatingwebhookconfigurations", "mutatingwebhookconfigurations"), "", "what would block a start while it sleeps"},
+	{rule("apiregistration.k8s.io", follow, "apiservices"), "", "what would block others while it sleeps"},
+	{rule("apiextensions.k8s.io", follow, "customresourcedefinitions"), "", "what would block others while it sleeps"},
+}
+
+// CalendarRights are needed for a schedule whose holidays are in a ConfigMap. Without them that environment is in trouble, and no other.
+func CalendarRights(namespace, name string) []Right {
+	return []Right{{named(rule("", []string{"get"}, "configmaps"), name), namespace, "read the holidays of an environment"}}
+}
+
 // InstallRights are what Install needs.
 var InstallRights = []Right{
 	{rule("apiextensions.k8s.io", []string{"create"}, "customresourcedefinitions"), "", "install drover's kinds"},
-	{named(rule("apiextensions.k8s.io", []string{"get", "patch"}, "customresourcedefinitions"), "rotations.drover.dev", "departures.drover.dev", "moves.drover.dev", "moverpolicies.drover.dev"), "", "bring them up to date"},
-	{rule("drover.dev", []string{"list"}, "rotations", "departures", "moves", "moverpolicies"), "", "see that they are served"},
+	{named(rule("apiextensions.k8s.io", []string{"get", "patch"}, "customresourcedefinitions"), "rotations.drover.dev", "departures.drover.dev", "moves.drover.dev", "moverpolicies.drover.dev", "environments.drover.dev"), "", "bring them up to date"},
+	{rule("drover.dev", []string{"list"}, "rotations", "departures", "moves", "moverpolicies", "environments"), "", "see that they are served"},
 }
 
 func rule(group string, verbs []string, resources ...string) rbacv1.PolicyRule {

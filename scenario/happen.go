@@ -25,6 +25,7 @@ var happenings = func() map[string]event {
 	all := maps.Clone(doings)
 	maps.Copy(all, signs)
 	maps.Copy(all, mishaps)
+	maps.Copy(all, environmentEvents)
 	return all
 }()
 

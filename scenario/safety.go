@@ -28,15 +28,19 @@ const (
 	notices                 // what a controller does because AWS takes a machine
 	everything              // both
 	holdings                // what is done to stores, by either
+	sleeps                  // what is done because an environment is switched
 )
 
 // covers tells whether a sentence speaks of an action.
 func (s scope) covers(a fleet.Action) bool {
+	if a.Environment != "" || s == sleeps {
+		return a.Environment != "" && s == sleeps
+	}
 	return s == everything || s == holdings || (s == notices) == (a.Run == fleet.NoticeRun)
 }
 
 // Safety is the list. A new danger starts as a new sentence.
-var Safety = append(doors, keeping...)
+var Safety = slices.Concat(doors, keeping, nights)
 
 // doors are the sentences about nodes, groups and pods.
 var doors = []sentence{
@@ -628,7 +632,7 @@ func (w *watch) lasting(settings []string, v *view) []string {
 			// A managed group and its copy have different Auto Scaling groups.
 		case f[0] == "node" && w.duty != nil && w.dead(v, f[1]):
 		case f[0] == "node" && (w.began.s.Node(f[1]) == nil || v.s.Node(f[1]) == nil):
-		case f[0] == "group" && len(f) > 2 && (f[2] == "member" || w.resized[f[1]] && strings.HasPrefix(f[2], "min=")):
+		case f[0] == "group" && len(f) > 2 && (f[2] == "member" || f[2] == "protects" && !w.both(f[3], v) || w.resized[f[1]] && strings.HasPrefix(f[2], "min=")):
 		case f[0] == "Pod", strings.HasPrefix(f[len(f)-1], "replicas=") && w.scaled(f[0]+" "+f[1]):
 			// A bare pod that was forced off is gone for good, and an autoscaler's replicas are its own.
 		case f[0] == "target" && !w.both(f[len(f)-1], v):

@@ -202,6 +202,8 @@ func TestEverySentenceCanBeBroken(t *testing.T) {
 				misdeed, c = patrolMisdeeds[s.Name], patrolling(t)
 			} else if s.of == holdings {
 				misdeed, c = storeMisdeeds[s.Name], keepingStores(t)
+			} else if s.of == sleeps {
+				misdeed, c = sleepMisdeeds[s.Name], napping(t)
 			} else {
 				c = rotating(t)
 			}
@@ -210,6 +212,9 @@ func TestEverySentenceCanBeBroken(t *testing.T) {
 			}
 			misdeed(c)
 			c.watch.end(outcome{kind: over})
+			if s.of == sleeps {
+				c.watch.endSleep(outcome{kind: over})
+			}
 			broken := slices.ContainsFunc(c.watch.complaints, func(why string) bool { return strings.HasPrefix(why, s.Name+": ") })
 			if !broken {
 				t.Errorf("%q was not found broken; complaints: %q", s.Says, c.watch.complaints)

@@ -49,6 +49,7 @@ type Stage struct {
 	announced string             // ARN of the latest scheduled event
 
 	announcedFor []string // its instances
+	beds         *beds    // what it knows of environments; nil for a story without any
 }
 
 // happening is an event of the story that is still to come: at a moment after the next run began, or when something is true.
@@ -95,7 +96,7 @@ func Commands() map[string]string {
 
 func commands() map[string]command {
 	all := map[string]command{
-		"world":          {"world zones=a,b seed=1 pack records=WHY-NOT lingers=20m: nodes outlive their machines", setup((*Stage).world)},
+		"world":          {"world zones=a,b seed=1 start=2026-02-01T06:00Z pack records=WHY-NOT lingers=20m: nodes outlive their machines", setup((*Stage).world)},
 		"target-group":   {"target-group NAME ip delay=30s", setup((*Stage).targetGroup)},
 		"group":          {"group NAME nodes=6 zones=a,b,c type=m5.large min=1 max=12 targets=NAME", setup((*Stage).group)},
 		"nodegroup":      {"nodegroup NAME nodes=2 min=1: an EKS managed node group", setup((*Stage).nodegroup)},
@@ -129,6 +130,7 @@ func commands() map[string]command {
 		"writes":         {"writes: what became of the writes to stores", (*Stage).tellStores},
 		"move":           {"move POD...: single pods, as drover move does", (*Stage).movePods},
 	}
+	maps.Copy(all, environmentCommands)
 	all["at"] = command{"at 2m EVENT: in the next run", (*Stage).at}
 	all["when"] = command{"when moved:2 EVENT: in the next run", (*Stage).whenever}
 	for name, e := range happenings {
@@ -140,7 +142,7 @@ func commands() map[string]command {
 // setup is a command that takes words and says nothing.
 func setup(f func(*Stage, *words) error) func(*Stage, []string) (string, error) {
 	return func(s *Stage, args []string) (string, error) {
-		w := parse(args, "pack", "ip", "spot", "disk", "recreate", "parallel", "tolerates", "apart", "spread", "honor", "local", "attributes", "launch", "retain", "direct", "reuse", "stuck", "pinned", "announce", "volumes", "aof")
+		w := parse(args, "pack", "ip", "spot", "disk", "recreate", "parallel", "tolerates", "apart", "spread", "honor", "local", "attributes", "launch", "retain", "direct", "reuse", "stuck", "pinned", "announce", "volumes", "aof", "cluster", "entry", "suspended", "archive", "protected", "shared-data", "weekends")
 		err := f(s, w)
 		if words := w.done(); words != nil {
 			return "", words
@@ -171,8 +173,21 @@ func (s *Stage) world(w *words) error {
 	for _, z := range w.list("zones") {
 		zones = append(zones, zone(z))
 	}
-	s.open(memory.Options{Zones: zones, Seed: int64(w.number("seed", 0)), Pack: w.flag("pack"), Unjournaled: w.text("records", ""), Lingers: w.duration("lingers", 0)})
+	start, err := startOf(w)
+	if err != nil {
+		return err
+	}
+	s.open(memory.Options{Start: start, Zones: zones, Seed: int64(w.number("seed", 0)), Pack: w.flag("pack"), Unjournaled: w.text("records", ""), Lingers: w.duration("lingers", 0)})
 	return nil
+}
+
+// startOf reads start=2026-02-01T06:00Z; zero for the usual one.
+func startOf(w *words) (time.Time, error) {
+	text := w.text("start", "")
+	if text == "" {
+		return time.Time{}, nil
+	}
+	return time.Parse("2006-01-02T15:04Z", text)
 }
 
 // zone is a zone's name from its letter.
@@ -247,11 +262,11 @@ func (s *Stage) mix(group string, w *words) error {
 // spec reads what workloads of every kind have in common.
 func (s *Stage) spec(kind string, w *words) cluster.Spec {
 	spec := cluster.Spec{
-		Owner: fleet.Owner{Kind: kind, Namespace: "default", Name: w.name()}, Replicas: w.number("replicas", 1),
+		Owner: fleet.Owner{Kind: kind, Namespace: w.text("ns", "default"), Name: w.name()}, Replicas: w.number("replicas", 1),
 		Requests: fleet.Resources{CPU: int64(milli(w)), Memory: int64(w.number("memory", 64)) << 20},
 		Start:    w.duration("start", 5*time.Second), Stop: w.duration("stop", time.Second), PreStop: w.duration("prestop", 0), Grace: w.duration("grace", 30*time.Second),
 		OwnDisk: w.flag("disk"), Recreate: w.flag("recreate"), Parallel: w.flag("parallel"), Held: w.text("held", ""), Stuck: w.flag("stuck"), Cost: w.text("cost", ""),
-		Target: s.targets[w.text("target", "")], BadOn: w.pairs("bad-on"),
+		Target: s.targets[w.text("target", "")], BadOn: w.pairs("bad-on"), Needs: s.needs(w),
 	}
 	if w.flag("local") {
 		spec.Local = "emptyDir data"
@@ -540,6 +555,11 @@ var counts = map[string]func(*watch) int{
 	"standby":  func(w *watch) int { return w.did(fleet.Standby) },
 	"surged":   func(w *watch) int { return w.did(fleet.Surge) },
 	"raised":   func(w *watch) int { return w.did(fleet.Resize) },
+	"off":      func(w *watch) int { return w.did(fleet.TurnOff) },
+	"on":       func(w *watch) int { return w.did(fleet.TurnOn) },
+	"stopped":  func(w *watch) int { return w.did(fleet.StopDatabase) },
+	"started":  func(w *watch) int { return w.did(fleet.StartDatabase) },
+	"noted":    func(w *watch) int { return w.did(fleet.Remember) },
 	"tainted":  func(w *watch) int { return w.did(fleet.Taint_) },
 	"excluded": func(w *watch) int { return w.did(fleet.Exclude) },
 	"moving":   func(w *watch) int { return marked(w, func(m fleet.Marks) time.Time { return m.Moving }) },

@@ -87,6 +87,9 @@ func (d *diary) act(deed *deed) {
 // words are an action's kind and its subject, by the story's names.
 func (d *deed) words() (what, subject string) {
 	in := d.stage.names.in
+	if what, subject, ok := d.sleepWords(); ok {
+		return what, subject
+	}
 	switch a := d.a; a.Verb {
 	case fleet.Journal, fleet.Forget:
 		return string(a.Verb), a.Group

@@ -76,6 +76,7 @@ type view struct {
 	ledger   cluster.Ledger
 	cases    []fleet.Case // on file, those that are over included
 	waits    []cloud.Wait // instances that hooks hold
+	archived map[string][]fleet.SleepRecord
 }
 
 func (w *watch) forget() { w.view = nil }
@@ -94,6 +95,7 @@ func (w *watch) now() *view {
 	if err != nil {
 		w.complain("story", err.Error())
 	}
+	w.stage.beds.look(v)
 	v.s.Groups, v.cases, v.waits = groups, world.Cluster.Cases(), world.Cloud.LifecycleWaits()
 	w.stage.names.learn(&v.s)
 	w.view = v
@@ -169,6 +171,7 @@ func (w *watch) blame(names ...string) {
 func (w *watch) story(before *view) {
 	w.forget()
 	v := w.whole()
+	w.stage.beds.happened(before, v)
 	gone, came := diff(before.settings, v.settings)
 	for _, line := range gone {
 		if f := strings.Fields(line); f[0] == "store" && !mentions(came, strings.Join(f[:4], " ")) {
@@ -198,7 +201,7 @@ func (w *watch) lower(v *view) {
 func (w *watch) time() {
 	v := w.now()
 	w.check(func(s sentence) string {
-		if s.passing == nil || s.of == notices && w.duty == nil {
+		if s.passing == nil || s.of == notices && w.duty == nil || s.of == sleeps && w.stage.beds == nil {
 			return ""
 		}
 		return s.passing(w, v)
@@ -263,6 +266,7 @@ func (w *watch) acted(a fleet.Action, before *view, err error) {
 		w.owe(a, before)
 	}
 	w.judge(d)
+	w.stage.beds.saw(d)
 	if err != nil {
 		return
 	}
@@ -331,7 +335,7 @@ func (w *watch) end(o outcome) {
 		return
 	}
 	w.check(func(s sentence) string {
-		if s.finally == nil || s.of == notices && w.duty == nil {
+		if s.finally == nil || s.of == notices && w.duty == nil || s.of == sleeps {
 			return ""
 		}
 		return s.finally(w, v, o)

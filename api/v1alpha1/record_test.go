@@ -50,6 +50,8 @@ func fill(v reflect.Value, r *rand.Rand) {
 		v.SetBool(r.IntN(2) == 0)
 	case reflect.Int:
 		v.SetInt(int64(r.IntN(1000)))
+	case reflect.Float64:
+		v.SetFloat(float64(r.IntN(100)) / 8)
 	case reflect.Int64: // a duration
 		v.SetInt(r.Int64N(int64(100 * time.Hour)))
 	default:
@@ -114,7 +116,7 @@ func TestGeneratingChangesNothing(t *testing.T) {
 		t.Fatalf("controller-gen: %v\n%s", err, out)
 	}
 	made, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil || len(made) != 5 {
+	if err != nil || len(made) != 6 {
 		t.Fatalf("generated %v, %v", made, err)
 	}
 	for _, path := range made {

@@ -45,6 +45,20 @@ func (c *Cluster) Act(_ context.Context, a fleet.Action) error {
 			return c.unlend(a)
 		case fleet.Call:
 			return c.call(a)
+		case fleet.Remember:
+			return c.remember(a)
+		case fleet.Conclude:
+			return c.conclude(a)
+		case fleet.TurnOff:
+			return c.turnOff(a)
+		case fleet.TurnOn:
+			return c.turnOn(a)
+		case fleet.Unmark:
+			return c.unmark(a)
+		case fleet.Place:
+			return c.place(a.Placement)
+		case fleet.MakeBudget:
+			return c.makeBudget(a.NewBudget)
 		case fleet.Surge:
 			return c.surge(a)
 		case fleet.Unsurge:

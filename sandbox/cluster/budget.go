@@ -56,25 +56,27 @@ func (b bound) of(expected int) int {
 
 // Protect makes a budget, or replaces the one of that name.
 func (c *Cluster) Protect(s BudgetSpec) error {
-	return c.do(func() error {
-		namespace, _, ok := strings.Cut(s.Name, "/")
-		if !ok || (s.MinAvailable == "") == (s.MaxUnavailable == "") {
-			return fmt.Errorf("budget %q: it needs namespace/name and exactly one of its bounds", s.Name)
-		}
-		limit, err := parseBound(cmp.Or(s.MinAvailable, s.MaxUnavailable))
-		if err != nil {
-			return fmt.Errorf("budget %s: %w", s.Name, err)
-		}
-		c.unprotect(s.Name)
-		b := &budget{Budget: fleet.Budget{Name: s.Name}, spec: s, namespace: namespace, bound: limit}
-		i, _ := slices.BinarySearchFunc(c.budgets, s.Name, func(b *budget, name string) int { return cmp.Compare(b.Name, name) })
-		c.budgets = slices.Insert(c.budgets, i, b)
-		for _, w := range c.workloads {
-			c.cover(w)
-		}
-		c.recountBudget(b)
-		return nil
-	})
+	return c.do(func() error { return c.protect(s) })
+}
+
+func (c *Cluster) protect(s BudgetSpec) error {
+	namespace, _, ok := strings.Cut(s.Name, "/")
+	if !ok || (s.MinAvailable == "") == (s.MaxUnavailable == "") {
+		return fmt.Errorf("budget %q: it needs namespace/name and exactly one of its bounds", s.Name)
+	}
+	limit, err := parseBound(cmp.Or(s.MinAvailable, s.MaxUnavailable))
+	if err != nil {
+		return fmt.Errorf("budget %s: %w", s.Name, err)
+	}
+	c.unprotect(s.Name)
+	b := &budget{Budget: fleet.Budget{Name: s.Name}, spec: s, namespace: namespace, bound: limit}
+	i, _ := slices.BinarySearchFunc(c.budgets, s.Name, func(b *budget, name string) int { return cmp.Compare(b.Name, name) })
+	c.budgets = slices.Insert(c.budgets, i, b)
+	for _, w := range c.workloads {
+		c.cover(w)
+	}
+	c.recountBudget(b)
+	return nil
 }
 
 // Unprotect removes a budget.

@@ -19,6 +19,7 @@ type Options struct {
 	Pack        bool   // the scheduler fills nodes up instead of spreading load
 	Unjournaled string // why the cluster cannot hold rotation records; "" when it can
 	Processes   Processes
+	Unslept     string // why the cluster cannot hold records of sleeps; "" when it can
 }
 
 // Timing says how long things take. Zero takes the default, a negative value means at once.
@@ -85,6 +86,15 @@ type Cluster struct {
 	attended  []string                                         // runs, or requesters of runs, for whom a process acts
 	answer    func(store, hook string, pod fleet.PodRef) error // of stores' hooks
 
+	environments map[string]*environment
+	things       map[fleet.Owner]switched // CronJobs, ScaledObjects, GitOps objects
+	services     []ServiceSpec            // by namespace and name
+	backends     []BackendSpec
+	unslept      string // Options.Unslept
+	answers      func(database string) bool
+	made         int  // objects
+	needy        bool // some pods need others, or databases
+
 	pending []*pod // in order of making
 	room    int    // grows whenever a pod that found no node might find one now
 	retry   bool   // the scheduler has something to do
@@ -103,7 +113,7 @@ func New(o Options) *Cluster {
 		clock: o.Clock, timing: o.Timing.withDefaults(), pack: o.Pack, without: o.Unjournaled, runs: o.Processes, changed: make(chan struct{}, 1),
 		now: now, began: now, dice: rand.New(rand.NewPCG(uint64(o.Seed), 3)),
 		node: map[string]*node{}, pod: map[string]*pod{}, workload: map[fleet.Owner]*workload{}, volumes: map[string]*volume{}, progress: map[string]fleet.Progress{},
-		moves: map[string]fleet.StoreMove{},
+		moves: map[string]fleet.StoreMove{}, environments: map[string]*environment{}, things: map[fleet.Owner]switched{}, unslept: o.Unslept,
 	}
 }
 
@@ -122,6 +132,20 @@ func (c *Cluster) do(f func() error) error {
 
 // settle lets controllers and scheduler work until nothing is left for them, then counts the budgets anew.
 func (c *Cluster) settle() {
+	c.work()
+	for c.needy && c.forsake() {
+		c.work()
+	}
+	c.countBudgets()
+	c.causes = nil
+	c.arm()
+	select {
+	case c.changed <- struct{}{}:
+	default: // not heard yet
+	}
+}
+
+func (c *Cluster) work() {
 	for len(c.due) > 0 || c.retry {
 		due := c.due
 		c.due = nil
@@ -133,13 +157,6 @@ func (c *Cluster) settle() {
 			c.retry = false
 			c.schedule()
 		}
-	}
-	c.countBudgets()
-	c.causes = nil
-	c.arm()
-	select {
-	case c.changed <- struct{}{}:
-	default: // not heard yet
 	}
 }
 

@@ -12,6 +12,10 @@ import (
 
 // tendReplicas is the ReplicaSet controller, of a Deployment's only ReplicaSet: a pod that is on its way out is replaced at once.
 func (c *Cluster) tendReplicas(w *workload) {
+	if stale := w.stale(); len(stale) > 0 && w.Replicas > 0 {
+		c.roll(w, stale)
+		return
+	}
 	live := w.live()
 	for n := len(live); n < w.Replicas; n++ {
 		c.create(w, w.freeSlot())
@@ -108,6 +112,11 @@ func (c *Cluster) tendOrdinals(w *workload) {
 			return
 		}
 	}
+	if stale := w.stale(); len(stale) > 0 && !w.spec.OnDelete && len(extra) == 0 {
+		slices.SortFunc(stale, func(a, b *pod) int { return b.slot - a.slot })
+		c.remove(stale[0])
+		return
+	}
 	slices.SortFunc(extra, func(a, b *pod) int { return b.slot - a.slot })
 	for _, p := range extra {
 		c.remove(p)
@@ -156,7 +165,7 @@ func (w *workload) welcome(n *node) bool {
 
 // tendJob is the Job controller: a pod that did not come to its end is started again.
 func (c *Cluster) tendJob(w *workload) {
-	for have := w.done + len(w.live()); have < w.Replicas; have++ {
+	for have := w.done + len(w.live()); have < w.Replicas && !w.suspended; have++ {
 		c.create(w, w.freeSlot())
 	}
 }

@@ -18,6 +18,7 @@ type Ledger struct {
 	Lost      []Loss
 	Outages   []Outage
 	Cuts      []Cut
+	Missed    []Miss
 }
 
 // Breach is a fall of a budget's serving pods that left fewer than it wants.
@@ -85,7 +86,7 @@ func (c *Cluster) Ledger() Ledger {
 	l := c.ledger
 	l.Breaches, l.Evictions, l.Lost = slices.Clone(l.Breaches), slices.Clone(l.Evictions), slices.Clone(l.Lost)
 	l.Deletions, l.Killed = slices.Clone(l.Deletions), slices.Clone(l.Killed)
-	l.Outages, l.Cuts = slices.Clone(l.Outages), slices.Clone(l.Cuts)
+	l.Outages, l.Cuts, l.Missed = slices.Clone(l.Outages), slices.Clone(l.Cuts), slices.Clone(l.Missed)
 	return l
 }
 

@@ -13,24 +13,27 @@ import (
 // pod is a pod with what its snapshot does not show. The slices of its fleet.Pod are replaced, never changed: snapshots share them.
 type pod struct {
 	fleet.Pod
-	w       *workload
-	slot    int // the ordinal of a StatefulSet's pod; of others, which of the workload's places it fills
-	serial  int
-	node    *node
-	pin     *node // the only node it may run on
-	volume  *volume
-	running bool   // its containers were started
-	alive   bool   // the process in it runs, when it is a store's
-	started bool   // they were Ready once
-	broken  bool   // somebody made it fail its readiness probe
-	lost    bool   // its machine went off under it
-	ended   bool   // it is gone
-	over    bool   // its containers have ended; somebody keeps the object, or nobody can say so
-	cost    string // pod-deletion-cost; "" when it has none
-	prior   *prior // what the cost was before drover's; nil while it is not drover's
-	tried   int    // Cluster.room when it last found no node
-	target  string // its state in its workload's target group; "" when it is not registered
-	turn    int    // counts registrations and withdrawals, to tell one from an earlier one
+	w        *workload
+	slot     int // the ordinal of a StatefulSet's pod; of others, which of the workload's places it fills
+	serial   int
+	node     *node
+	pin      *node // the only node it may run on
+	volume   *volume
+	running  bool   // its containers were started
+	alive    bool   // the process in it runs, when it is a store's
+	started  bool   // they were Ready once
+	broken   bool   // somebody made it fail its readiness probe
+	lost     bool   // its machine went off under it
+	ended    bool   // it is gone
+	over     bool   // its containers have ended; somebody keeps the object, or nobody can say so
+	cost     string // pod-deletion-cost; "" when it has none
+	prior    *prior // what the cost was before drover's; nil while it is not drover's
+	tried    int    // Cluster.room when it last found no node
+	target   string // its state in its workload's target group; "" when it is not registered
+	forsaken bool   // a workload that it needs was switched off under it, which is noted
+	revision int    // of its workload's template
+	crashes  int    // for want of what it needs
+	turn     int    // counts registrations and withdrawals, to tell one from an earlier one
 }
 
 // prior is a deletion cost that drover noted before it set its own.
@@ -39,7 +42,7 @@ type prior struct{ cost string }
 // create makes one more pod of a workload and puts it into the scheduler's queue.
 func (c *Cluster) create(w *workload, slot int) *pod {
 	s := &w.spec
-	p := &pod{w: w, slot: slot, serial: c.nextSerial(), cost: s.Cost, tried: -1}
+	p := &pod{w: w, slot: slot, serial: c.nextSerial(), cost: s.Cost, tried: -1, revision: w.revision}
 	p.Pod = fleet.Pod{
 		Ref:   fleet.PodRef{Namespace: w.Owner.Namespace, Name: w.podName(slot, p.serial), UID: fmt.Sprintf("00000000-0000-4000-8000-%012x", p.serial)},
 		Owner: w.Owner, Created: c.now, Unready: c.now, Budgets: w.names, Grace: s.Grace, PreStop: s.PreStop, Requests: s.Requests, Selector: s.Selector,
@@ -97,12 +100,17 @@ func (c *Cluster) run(p *pod) {
 		if p.ended || p.lost || p.Terminating {
 			return
 		}
-		p.started = true
-		c.setPodReady(p, p.node.Ready && !p.broken)
-		if p.w.Owner.Kind == "Job" {
-			c.after(p.w.spec.Runs, func() { c.finish(p) })
-		}
+		c.come(p, firstBackOff)
 	})
+}
+
+// arrive makes a pod Ready whose containers have started.
+func (c *Cluster) arrive(p *pod) {
+	p.started = true
+	c.setPodReady(p, p.node.Ready && !p.broken)
+	if p.w.Owner.Kind == "Job" {
+		c.after(p.w.spec.Runs, func() { c.finish(p) })
+	}
 }
 
 // setPodReady makes a pod Ready, or not.

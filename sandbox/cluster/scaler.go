@@ -13,13 +13,22 @@ func (c *Cluster) look(w *workload) {
 	c.after(period-c.now.Sub(c.began)%period, func() {
 		w.looks = false
 		if want := w.wanted(); !w.deleted && want != w.Replicas {
+			if w.writer = "kube-controller-manager"; w.keda != nil {
+				w.writer = "keda-operator"
+			}
 			c.scale(w, want)
 		}
 	})
 }
 
-// wanted is what the autoscaler would set replicas to. One that was switched off by 0 replicas stays off, as in Kubernetes.
+// wanted is what the autoscaler would set replicas to. One that was switched off by 0 replicas stays off, as in Kubernetes, unless it is KEDA that
+// asks.
 func (w *workload) wanted() int {
+	if w.keda != nil {
+		if want, kept := w.keda.asks(w.Replicas); kept {
+			return want
+		}
+	}
 	if w.Scaler == nil || w.Replicas == 0 {
 		return w.Replicas
 	}
@@ -63,6 +72,7 @@ func (c *Cluster) watchRepository(w *workload) {
 		case w.Scaler != nil:
 			c.setBounds(w, w.spec.Scaler.Min, w.spec.Scaler.Max)
 		default:
+			w.writer = w.spec.GitOps.By
 			c.scale(w, w.spec.Replicas)
 		}
 	})
@@ -70,9 +80,9 @@ func (c *Cluster) watchRepository(w *workload) {
 
 // surgeMark is drover's mark on the workload or its autoscaler.
 func (w *workload) surgeMark() *fleet.SurgeMark {
-	if w.mark == nil {
+	if w.surging == nil {
 		return nil
 	}
-	m := *w.mark
+	m := *w.surging
 	return &m
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"drover.dev/fleet"
 )
 
 // Settings is everything that drover may change and has to put back, a line each, sorted: two equal texts are two equal clusters. Nodes are
@@ -33,10 +35,16 @@ func (c *Cluster) Settings() string {
 	}
 	for _, w := range c.workloads {
 		say("%s replicas=%d", w.Owner, w.Replicas)
+		if w.suspended {
+			say("%s suspended", w.Owner)
+		}
+		if w.revision > 0 {
+			say("%s template %d", w.Owner, w.revision)
+		}
 		if w.Scaler != nil {
 			say("%s autoscaler %s min=%d max=%d", w.Owner, w.Scaler.Name, w.Scaler.Min, w.Scaler.Max)
 		}
-		if m := w.mark; m != nil {
+		if m := w.surging; m != nil {
 			say("%s surge run=%s pod=%s replicas=%d min=%d max=%d", w.Owner, m.Run, m.Pod, m.Replicas, m.Min, m.Max)
 		}
 		for _, p := range w.pods {
@@ -46,6 +54,19 @@ func (c *Cluster) Settings() string {
 			if p.prior != nil && !p.Terminating {
 				say("pod %s prior deletion-cost=%s", p.identity(), cmp.Or(p.prior.cost, "-"))
 			}
+		}
+	}
+	for _, x := range c.allThings() {
+		if p := x.part(); p.Turn != fleet.Scaled && x.named().Kind != "Job" {
+			say("%s %s=%s", x.named(), p.Turn, worth(p.Value, p.Absent))
+		}
+		if m := x.base().mark; m != nil {
+			say("%s mark %s", x.named(), m)
+		}
+	}
+	for name, e := range c.environments {
+		if e.Record != nil {
+			say("environment %s record %s", name, e.Record.Run)
 		}
 	}
 	for name, m := range c.moves {

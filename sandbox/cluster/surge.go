@@ -24,10 +24,10 @@ func (c *Cluster) surge(a fleet.Action) error {
 		p.prior = &prior{p.cost}
 	}
 	p.cost = cheapest
-	if w.mark == nil { // what was before is what the first try found
-		w.mark = &fleet.SurgeMark{Run: a.Run, Pod: a.Pod.UID, Replicas: a.From}
+	if w.surging == nil { // what was before is what the first try found
+		w.surging = &fleet.SurgeMark{Run: a.Run, Pod: a.Pod.UID, Replicas: a.From}
 		if w.Scaler != nil {
-			w.mark.Min, w.mark.Max = w.Scaler.Min, w.Scaler.Max
+			w.surging.Min, w.surging.Max = w.Scaler.Min, w.Scaler.Max
 		}
 	}
 	if w.Scaler != nil {
@@ -44,11 +44,11 @@ func maySurge(w *workload, a fleet.Action) error {
 		return &fleet.Refused{Reason: fmt.Sprintf("%s: drover gives a replica more to Deployments and ReplicaSets only: others do not heed a pod's deletion cost", a.Workload), Wait: brokenWait}
 	case w == nil:
 		return &fleet.Refused{Reason: fmt.Sprintf("%s is gone", a.Workload)}
-	case w.mark != nil && w.mark.Run != a.Run:
-		return &fleet.Refused{Reason: fmt.Sprintf("run %s has given %s a replica more", w.mark.Run, a.Workload), Wait: ownerWait}
-	case w.mark != nil && w.mark.Pod != a.Pod.UID:
+	case w.surging != nil && w.surging.Run != a.Run:
+		return &fleet.Refused{Reason: fmt.Sprintf("run %s has given %s a replica more", w.surging.Run, a.Workload), Wait: ownerWait}
+	case w.surging != nil && w.surging.Pod != a.Pod.UID:
 		return &fleet.Refused{Reason: fmt.Sprintf("%s has a replica more for another pod already", a.Workload), Wait: budgetWait}
-	case w.Replicas != a.From && w.Replicas != a.To, w.mark == nil && w.Replicas == a.To:
+	case w.Replicas != a.From && w.Replicas != a.To, w.surging == nil && w.Replicas == a.To:
 		return &fleet.Refused{Reason: fmt.Sprintf("%s has %d replicas by now, not %d", a.Workload, w.Replicas, a.From)}
 	}
 	return nil
@@ -58,11 +58,11 @@ func maySurge(w *workload, a fleet.Action) error {
 // Ready the pod is the one that stays: it gets its deletion cost back before anything shrinks.
 func (c *Cluster) unsurge(a fleet.Action) error {
 	w := c.workload[a.Workload]
-	if w == nil || w.mark == nil {
+	if w == nil || w.surging == nil {
 		return nil
 	}
-	if w.mark.Run != a.Run {
-		return &fleet.Refused{Reason: fmt.Sprintf("run %s has given %s a replica more", w.mark.Run, a.Workload), Wait: ownerWait}
+	if w.surging.Run != a.Run {
+		return &fleet.Refused{Reason: fmt.Sprintf("run %s has given %s a replica more", w.surging.Run, a.Workload), Wait: ownerWait}
 	}
 	p := c.find(a.Pod)
 	if a.Expect.Ready {
@@ -72,8 +72,8 @@ func (c *Cluster) unsurge(a fleet.Action) error {
 	} else if p != nil && !p.Terminating && p.prior != nil {
 		p.cost, p.prior = p.prior.cost, nil
 	}
-	m := w.mark
-	w.mark = nil
+	m := w.surging
+	w.surging = nil
 	if w.Scaler != nil && m.Max > 0 {
 		c.lower(w, m)
 	}

@@ -44,6 +44,11 @@ type Spec struct {
 	Stuck bool              // a finalizer keeps its pods' objects when they have stopped, until LetGo
 	Cost  string            // its pods' own deletion cost; "" when they have none
 
+	Own      map[string]string // labels of the workload itself; default those of its pods
+	Needs    []string          // its pods crash while one of these does not work: a database's id, or a workload as it prints
+	Pooler   bool              // it pools connections to a database
+	OnDelete bool              // of a StatefulSet: its pods get a new template only when somebody takes the old one away
+
 	Target string // ARN of the target group in which its pods are registered by IP
 	Part   *Part  // of which store its pods are; nil for none
 	Scaler *Scaler
@@ -66,8 +71,9 @@ type GitOps struct {
 // workload is a Spec with its pods.
 type workload struct {
 	fleet.Workload
+	object
 	spec    Spec
-	mark    *fleet.SurgeMark // on the workload itself; with an autoscaler it is on that
+	surging *fleet.SurgeMark // on the workload itself; with an autoscaler it is on that
 	pods    []*pod           // in order of making
 	budgets []*budget        // by name, with names
 	names   []string         // shared by its pods, replaced when it changes
@@ -78,6 +84,13 @@ type workload struct {
 	reverts bool             // its repository will be read
 	deleted bool
 	done    int // pods of a Job that came to their end
+
+	entry     bool    // an Ingress leads to it
+	keda      *scaled // scales it; nil when none does
+	revision  int     // of its template
+	maker     *cron   // of a Job; nil for one that a person made
+	barred    bool    // its controller tries again later
+	suspended bool    // of a Job
 
 	counted bool // its pods are to be counted for the ledger
 	serving int
@@ -90,7 +103,7 @@ var kinds = map[string]func(*Cluster, *workload){
 	"DaemonSet": (*Cluster).tendNodes, "Job": (*Cluster).tendJob, "Pod": func(*Cluster, *workload) {},
 }
 
-// Apply makes a workload, or for one that exists sets its replicas, its autoscaler and its GitOps; its pods' template never changes.
+// Apply makes a workload, or for one that exists sets its replicas, its autoscaler and its GitOps; its pods' template changes by fleet.Place only.
 func (c *Cluster) Apply(s Spec) error {
 	return c.do(func() error { return c.apply(s) })
 }
@@ -104,7 +117,8 @@ func (c *Cluster) apply(s Spec) error {
 		c.adopt(w)
 		return nil
 	}
-	w := &workload{spec: s, tried: -1}
+	c.needy = c.needy || len(s.Needs) > 0
+	w := &workload{spec: s, tried: -1, object: c.newObject(s.Own, "kubectl")}
 	w.Owner, w.Recreate = s.Owner, s.Recreate
 	c.workload[s.Owner] = w
 	c.workloads = append(c.workloads, w)
@@ -112,6 +126,7 @@ func (c *Cluster) apply(s Spec) error {
 		i, _ := slices.BinarySearchFunc(c.shown, w, byOwner)
 		c.shown = slices.Insert(c.shown, i, w)
 	}
+	w.entry = slices.ContainsFunc(c.services, func(s ServiceSpec) bool { return s.Entry && s.leadsTo(w) })
 	c.cover(w)
 	c.adopt(w)
 	if s.Owner.Kind == "Pod" {
@@ -142,6 +157,9 @@ func (c *Cluster) check(s *Spec) error {
 		s.Labels = map[string]string{"app": s.Owner.Name}
 	}
 	s.Labels = maps.Clone(s.Labels)
+	if len(s.Own) == 0 {
+		s.Own = s.Labels
+	}
 	s.Requests.Pods = 1
 	s.Apart, s.Together = inNamespace(s.Apart, s.Owner.Namespace), inNamespace(s.Together, s.Owner.Namespace)
 	s.Start, s.Stop = duration(s.Start, 5*time.Second), duration(s.Stop, time.Second)
@@ -185,19 +203,27 @@ func (c *Cluster) Delete(o fleet.Owner) {
 			return nil
 		}
 		c.because(o.String() + " was deleted")
-		w.deleted = true
-		delete(c.workload, o)
-		c.workloads, c.shown = drop(c.workloads, w), drop(c.shown, w)
-		for _, p := range slices.Clone(w.pods) {
-			c.remove(p)
-		}
+		c.erase(w)
 		return nil
 	})
 }
 
+// erase removes a workload; its pods shut down.
+func (c *Cluster) erase(w *workload) {
+	w.deleted = true
+	delete(c.workload, w.Owner)
+	c.workloads, c.shown = drop(c.workloads, w), drop(c.shown, w)
+	for _, p := range slices.Clone(w.pods) {
+		c.remove(p)
+	}
+}
+
 // Scale sets a workload's replicas, as a person does.
 func (c *Cluster) Scale(o fleet.Owner, replicas int) error {
-	return c.onWorkload("scale", o, func(w *workload) { c.scale(w, replicas) })
+	return c.onWorkload("scale", o, func(w *workload) {
+		w.writer = "kubectl"
+		c.scale(w, replicas)
+	})
 }
 
 // SetWant tells a workload's autoscaler how many replicas its metrics ask for.
@@ -242,6 +268,10 @@ func (c *Cluster) tend(w *workload) {
 	if w.deleted {
 		return
 	}
+	if scales(w.Owner.Kind) && len(w.live()) < w.Replicas && c.barred(w.Owner.Namespace) {
+		c.tryLater(w)
+		return
+	}
 	controller := kinds[w.Owner.Kind]
 	if controller == nil {
 		controller = (*Cluster).tendReplicas
@@ -259,4 +289,5 @@ func (c *Cluster) scale(w *workload, replicas int) {
 	c.recountAll(w)
 	c.look(w)
 	c.watchRepository(w)
+	c.watchApps(w)
 }

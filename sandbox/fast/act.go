@@ -10,7 +10,7 @@ import (
 	"drover.dev/sandbox/cloud"
 )
 
-// Act carries out one action on a group, an instance or a target. "Already so" is success. An error says the cause only, not the action.
+// Act carries out one action on a group, an instance, a target or a database. "Already so" is success. An error says the cause only, not the action.
 func (h *CloudHand) Act(_ context.Context, a fleet.Action) error {
 	err := explain(h.act(a))
 	h.w.sync()
@@ -23,10 +23,14 @@ func (h *CloudHand) act(a fleet.Action) error {
 		return h.createGroup(a)
 	case fleet.DeleteGroup:
 		return h.deleteGroup(a)
+	case fleet.MakeGroup:
+		return h.makeGroup(a.NewGroup)
 	case fleet.Deregister:
 		return h.deregister(a)
 	case fleet.Register:
 		return h.register(a)
+	case fleet.MarkDatabase, fleet.UnmarkDatabase, fleet.StopDatabase, fleet.StartDatabase, fleet.SetCapacity:
+		return h.switchDatabase(a)
 	}
 	scaling, err := h.scalingName(a.Group)
 	if err != nil {
@@ -48,6 +52,14 @@ func (h *CloudHand) act(a fleet.Action) error {
 		return h.unstandby(a)
 	case fleet.Heartbeat, fleet.Complete:
 		return h.answer(a)
+	case fleet.MarkGroup:
+		return h.markGroup(a)
+	case fleet.UnmarkGroup:
+		return h.unmarkGroup(a)
+	case fleet.Bound:
+		return h.bound(a)
+	case fleet.Protect, fleet.Unprotect:
+		return h.protect(a)
 	}
 	return fmt.Errorf("the sandbox's cloud does not know how to %s", a.Verb)
 }
@@ -62,7 +74,7 @@ func (h *CloudHand) annotate(a fleet.Action) error {
 		return nil // gone with its mark
 	}
 	if g != nil {
-		if err := carries(g, a.Run); err != nil {
+		if err := untaken(g, a); err != nil {
 			return err
 		}
 	}
@@ -102,22 +114,20 @@ func carries(raw *cloud.Group, run string) error {
 
 // resize sets desired, unless somebody changed it since the decision.
 func (h *CloudHand) resize(a fleet.Action) error {
-	g, err := h.raw(a.Group)
-	if err != nil {
+	g, err := h.mine(a)
+	switch {
+	case err != nil:
 		return err
-	}
-	if g == nil {
-		return &fleet.Refused{Reason: "the group is gone"}
-	}
-	if err := carries(g, a.Run); err != nil {
-		return err
-	}
-	switch g.Desired {
-	case a.To:
+	case g.Desired == a.To:
 		return nil
-	case a.From:
-	default:
+	case g.Desired != a.From:
 		return &fleet.Refused{Reason: fmt.Sprintf("desired is %d by now, expected %d", g.Desired, a.From)}
+	case a.To < g.Min:
+		return &fleet.Refused{Reason: fmt.Sprintf("the group's minimum is %d, so desired cannot be %d; lower the minimum first", g.Min, a.To)}
+	case a.To > g.Max:
+		return &fleet.Refused{Reason: fmt.Sprintf("the group's maximum is %d, so desired cannot be %d; raise the maximum first", g.Max, a.To)}
+	case tagOf(*g, nodegroupTag) != "":
+		return h.sizeNodegroup(g, cloud.NodegroupChange{Desired: &a.To})
 	}
 	return h.w.Cloud.SetDesiredCapacity(a.Group, a.To, false)
 }
@@ -137,7 +147,7 @@ func (h *CloudHand) member(a fleet.Action) (*fleet.Instance, *cloud.Group, error
 	if err != nil || g == nil {
 		return in, nil, err
 	}
-	return in, g, carries(g, a.Run)
+	return in, g, untaken(g, a)
 }
 
 // replace ends an instance that a hook will hold, and refuses without the hook.

@@ -49,6 +49,8 @@ func (w *World) happened(e cloud.Event) {
 		w.Clock.AfterFunc(w.lingers, func() { w.Cluster.RemoveNode(e.Instance.PrivateDNS) })
 	case cloud.NodeCordon, cloud.NodeUncordon:
 		w.Cluster.Cordon(e.Instance.PrivateDNS, e.Kind == cloud.NodeCordon)
+	case cloud.DatabaseChanged:
+		w.databaseChanged(e.Database)
 	case cloud.NodeDrain:
 		w.drain(e.Instance)
 	case cloud.NodeChanged:

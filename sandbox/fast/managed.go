@@ -297,3 +297,55 @@ func (h *CloudHand) deleteGroup(a fleet.Action) error {
 	}
 	return err
 }
+
+// makeGroup makes a node group for one environment, like another but for what is said. One that is there already has to be as it is to be.
+func (h *CloudHand) makeGroup(want *fleet.NewGroup) error {
+	groups, err := h.find([]string{want.From})
+	switch {
+	case err != nil:
+		return err
+	case len(groups) == 0:
+		return &fleet.Refused{Reason: "there is no group " + want.From + " to take for a pattern", Wait: helpWait}
+	case groups[0].nodegroup == "":
+		return &fleet.Fatal{Err: fmt.Errorf("%s is no managed node group: its nodes get labels and taints from user data, which drover does not rewrite; make group %s by hand", want.From, want.Name)}
+	case want.Max < 1:
+		return &fleet.Fatal{Err: fmt.Errorf("EKS takes no node group whose maximum is %d: say at least 1", want.Max)}
+	}
+	f := &groups[0]
+	n, err := h.describeNodegroup(f.cluster, f.nodegroup)
+	if err != nil || n == nil {
+		return err
+	}
+	spec := isolated(n, strings.TrimPrefix(want.Name, f.cluster+"/"), want)
+	old, err := h.describeNodegroup(f.cluster, spec.Name)
+	switch {
+	case err != nil:
+		return err
+	case old == nil:
+		_, err = h.w.Cloud.CreateNodegroup(spec, "")
+		return err
+	case old.Tags[environmentTag] != want.Environment:
+		return &fleet.Refused{Reason: fmt.Sprintf("a node group %s exists already and was not made for environment %s", spec.Name, want.Environment), Wait: helpWait}
+	}
+	return nil
+}
+
+// isolated is a node group of one environment. It keeps the labels and taints of the shared one, which its pods may ask for and tolerate.
+func isolated(n *cloud.Nodegroup, name string, want *fleet.NewGroup) cloud.Nodegroup {
+	out := copyOf(n, name, fleet.Action{})
+	delete(out.Tags, runTag)
+	delete(out.Tags, copyTag)
+	out.Tags[environmentTag] = want.Environment
+	out.Min, out.Max, out.Desired = 0, want.Max, 0
+	out.Labels = maps.Clone(n.Labels)
+	if out.Labels == nil {
+		out.Labels = map[string]string{}
+	}
+	maps.Copy(out.Labels, want.Labels)
+	out.Taints = slices.Clone(n.Taints)
+	for _, t := range want.Taints {
+		out.Taints = append(out.Taints, cloud.NodeTaint(t))
+	}
+	out.Template.Version = n.Template.Version
+	return out
+}

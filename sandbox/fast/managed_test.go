@@ -1,6 +1,7 @@
 package fast
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -102,4 +103,33 @@ func TestACopyThatEKSCannotMake(t *testing.T) {
 	}
 	l.equal("gone", len(look()), 0)
 	l.equal("the original", len(l.group("web").Instances), 2)
+}
+
+func TestGroupIsMadeForAnEnvironment(t *testing.T) {
+	l := newLab(t, Options{})
+	l.must(l.AddNodegroup(NodegroupSpec{Name: "shared", Size: 1, Labels: map[string]string{"team": "shop"}}))
+	l.must(l.AddGroup(GroupSpec{Name: "own", Size: 1}))
+	l.settle()
+	want := fleet.NewGroup{Name: "stg", From: "shared", Environment: "staging", Max: 2, Labels: map[string]string{"env": "stg"}, Taints: []fleet.Taint{{Key: "env", Value: "stg", Effect: fleet.NoSchedule}}}
+	made := fleet.Action{Verb: fleet.MakeGroup, Group: want.Name, NewGroup: &want}
+	l.must(l.act(made))
+	l.must(l.act(made)) // already so
+	l.Advance(10 * time.Minute)
+	g := l.group("stg")
+	l.equal("empty", []int{g.Min, g.Max, g.Desired, len(g.Instances)}, []int{0, 2, 0, 0})
+	l.must(l.act(fleet.Action{Verb: fleet.Resize, Group: "stg", From: 0, To: 1}))
+	l.settle()
+	seen := l.observe()
+	n := seen.NodeOf(l.group("stg").Instances[0].ID)
+	l.equal("its node", []any{n.Labels["env"], n.Labels["team"], n.Taints}, []any{"stg", "shop", want.Taints})
+
+	other := want
+	other.Environment = "qa"
+	l.refused(l.act(fleet.Action{Verb: fleet.MakeGroup, NewGroup: &other}), "was not made for environment qa")
+	other = want
+	other.From = "own"
+	var fatal *fleet.Fatal
+	if err := l.act(fleet.Action{Verb: fleet.MakeGroup, NewGroup: &other}); !errors.As(err, &fatal) {
+		t.Fatalf("a self-managed pattern: got %v, want that no retry mends it", err)
+	}
 }

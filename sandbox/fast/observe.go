@@ -93,6 +93,9 @@ func (h *CloudHand) group(f *found, targets []targetGroup) (fleet.Group, error) 
 	if g.Mark, err = mark(raw); err != nil {
 		trouble(&g, err.Error())
 	}
+	if g.Sleep, err = sleepMark(raw); err != nil {
+		trouble(&g, err.Error())
+	}
 	for _, m := range listed(raw) {
 		g.Instances = append(g.Instances, h.instance(m))
 	}
@@ -136,7 +139,7 @@ func (h *CloudHand) instance(m cloud.Member) fleet.Instance {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	in := fleet.Instance{
-		ID: m.InstanceID, Zone: m.Zone, Type: m.Type, Lifecycle: string(m.State), Launched: h.launched[m.InstanceID], Spot: m.Spot,
+		ID: m.InstanceID, Zone: m.Zone, Type: m.Type, Lifecycle: string(m.State), Launched: h.launched[m.InstanceID], Spot: m.Spot, Protected: m.Protected,
 		Template: fleet.Template{Configuration: m.Configuration},
 	}
 	if m.Template.ID != "" {

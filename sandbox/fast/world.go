@@ -31,6 +31,7 @@ type Options struct {
 	Lingers time.Duration // a machine's end to the removal of its Node object; default at once
 
 	Unjournaled string // why the cluster cannot hold rotation records; "" when it can
+	Unslept     string // why it cannot hold records of sleeps; "" when it can
 	Processes   cluster.Processes
 }
 
@@ -42,6 +43,9 @@ type World struct {
 
 	joins, readies, lingers time.Duration
 	rooms                   map[string]fleet.Resources
+
+	archive *Archive
+	fronts  fronts
 
 	mu     sync.Mutex // serializes what the cloud tells the cluster
 	feed   *cloud.Feed
@@ -70,15 +74,20 @@ func New(o Options) *World {
 	clock := cloud.NewVirtualClock(o.Start)
 	w := &World{
 		Clock: clock, Cloud: cloud.New(cloud.Config{Clock: clock, Timing: o.Cloud, Zones: o.Zones, Seed: o.Seed}),
-		Cluster: cluster.New(cluster.Options{Clock: clock, Seed: o.Seed, Timing: o.Cluster, Pack: o.Pack, Unjournaled: o.Unjournaled, Processes: o.Processes}),
+		Cluster: cluster.New(cluster.Options{Clock: clock, Seed: o.Seed, Timing: o.Cluster, Pack: o.Pack, Unjournaled: o.Unjournaled, Unslept: o.Unslept, Processes: o.Processes}),
 		joins:   max(cmp.Or(o.Joins, 5*time.Second), 0), readies: max(cmp.Or(o.Readies, 10*time.Second), 0), lingers: o.Lingers,
-		rooms: maps.Clone(rooms), images: map[string]Image{},
+		rooms: maps.Clone(rooms), images: map[string]Image{}, archive: &Archive{kept: map[string][]fleet.SleepRecord{}},
+		fronts: fronts{answers: map[string]bool{}, turn: map[string]int{}, sessions: map[string][]fleet.Session{}},
 	}
+	w.Cluster.Answering(w.Answers)
 	maps.Copy(w.rooms, o.Rooms)
 	w.feed = w.Cloud.Feed()
 	w.Cloud.SetDrainedByOthers(true)
 	return w
 }
+
+// Archive is the world's place for second copies of records.
+func (w *World) Archive() *Archive { return w.archive }
 
 // Now is the world's time.
 func (w *World) Now() time.Time { return w.Clock.Now() }
@@ -310,8 +319,12 @@ func (w *World) Settings() string {
 		}
 		for _, m := range g.Members {
 			out = append(out, fmt.Sprintf("group %s member %s %s", g.Name, m.InstanceID, m.State))
+			if m.Protected {
+				out = append(out, fmt.Sprintf("group %s protects %s", g.Name, m.InstanceID))
+			}
 		}
 	}
+	out = append(out, w.databaseSettings()...)
 	for _, tg := range w.Cloud.TargetGroups() {
 		for _, t := range w.Cloud.Targets(tg.ARN) {
 			out = append(out, fmt.Sprintf("target group %s target %s:%d", tg.Name, t.ID, t.Port))
