@@ -23,6 +23,7 @@ type turn struct {
 	rec *fleet.SleepRecord
 	out Step
 
+	waits  bool          // for a machine to show whom it is for
 	fights []fleet.Fight // as they are to be on file; nil when nobody fights
 }
 
@@ -409,7 +410,7 @@ func (t *turn) endNodes() bool {
 			return false
 		}
 	}
-	return t.closed() && t.released() && len(t.out.Actions) == 0
+	return t.closed() && t.released() && len(t.out.Actions) == 0 && !t.waits
 }
 
 // surges tells whether a workload still has the one replica more that let its pod leave.
@@ -449,6 +450,7 @@ func (t *turn) exits() []fleet.Departure {
 			}
 			if why := t.young(in, d.Node); why != "" && !t.planned(in.ID) {
 				t.hold("instance "+in.ID, "came while the environment sleeps, and stays for now: %s", why)
+				t.waits = t.waits || t.v.unplaced() == nil
 				continue
 			}
 			if guests := t.v.guests(d.Node); len(guests) > 0 {

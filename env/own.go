@@ -90,7 +90,7 @@ func (v *view) apps(parts []*fleet.Part) []*fleet.Part {
 
 // carries tells whether a pod that is nobody's may be moved off the environment's nodes.
 func (v *view) carries(p *fleet.Pod) bool {
-	return v.carried(p.Ref.Namespace) && v.environmentOf(p) == ""
+	return v.carried(p.Ref.Namespace) && v.environmentOf(p) == "" && p.Owner.Kind != "" // one without a controller could not be moved
 }
 
 // carried tells whether pods of a namespace are nobody's.

@@ -19,8 +19,17 @@ type Wanted struct {
 	NextOn bool
 }
 
-// Want says what should be true of an environment now. It asks nothing but the moment: whoever was away meanwhile does what is due.
+// Want says what should be true of an environment now. It asks nothing but the moment: whoever was away meanwhile does what is due. A wish that cannot be
+// read counts as none, and is named.
 func Want(e *fleet.Environment, now time.Time) Wanted {
+	out := wanted(e, now)
+	if e.Wish == nil && e.WishTrouble != "" {
+		out.Why += "; a wish is there, and counts as none: " + e.WishTrouble
+	}
+	return out
+}
+
+func wanted(e *fleet.Environment, now time.Time) Wanted {
 	if len(e.Trouble) > 0 {
 		return Wanted{On: on(e), Why: "what is declared of it cannot be understood: " + e.Trouble[0]}
 	}

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -119,7 +120,7 @@ func TestEnvironmentKilledAtManyMoments(t *testing.T) {
 	s.awake(before)
 
 	cmd, lines := s.start("env", "stop", "staging", "--yes")
-	if !killAfter(cmd, lines, 8) {
+	if !s.killAfter(cmd, lines, 8) {
 		t.Error("the stop ended before it could be taken back half way")
 	}
 	s.dropLease()
@@ -137,7 +138,7 @@ func (s *tenants) killing(before map[string]string, args ...string) int {
 	s.Helper()
 	for kills := 0; kills < 60; kills++ {
 		cmd, lines := s.start(args...)
-		if !killAfter(cmd, lines, 1+kills%3) {
+		if !s.killAfter(cmd, lines, 1+kills%3) {
 			s.want(s.drover(args...), 0) // it has nothing left to do, and says so
 			return kills
 		}
@@ -148,6 +149,26 @@ func (s *tenants) killing(before map[string]string, args ...string) int {
 	return 0
 }
 
+// killAfter kills the program after so many actions, and logs what it said; false when it came to its end before.
+func (s *tenants) killAfter(cmd *exec.Cmd, lines *bufio.Scanner, actions int) bool {
+	s.Helper()
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), "  done ") || strings.Contains(lines.Text(), "drover: ") {
+			s.Log(lines.Text())
+		}
+		if !strings.Contains(lines.Text(), "  done ") {
+			continue
+		}
+		if actions--; actions == 0 {
+			s.ok(cmd.Process.Kill())
+			for lines.Scan() { // until it is gone
+			}
+			return true
+		}
+	}
+	return false
+}
+
 // settings are what a stop changes, and what it may not: a line for each thing, by its name. Marks are among them.
 func (s *tenants) settings() map[string]string {
 	s.Helper()
@@ -156,16 +177,16 @@ func (s *tenants) settings() map[string]string {
 		deployments, err := s.Client().AppsV1().Deployments(namespace).List(s.ctx, metav1.ListOptions{})
 		s.ok(err)
 		for _, d := range deployments.Items {
-			out["deployment "+namespace+"/"+d.Name] = fmt.Sprint(*d.Spec.Replicas, d.Annotations)
+			out["deployment "+namespace+"/"+d.Name] = fmt.Sprintf("%d %v", *d.Spec.Replicas, d.Annotations)
 		}
 		jobs, err := s.Client().BatchV1().CronJobs(namespace).List(s.ctx, metav1.ListOptions{})
 		s.ok(err)
 		for _, j := range jobs.Items {
-			out["cronjob "+namespace+"/"+j.Name] = fmt.Sprint(*j.Spec.Suspend, j.Annotations)
+			out["cronjob "+namespace+"/"+j.Name] = fmt.Sprintf("%t %v", *j.Spec.Suspend, j.Annotations)
 		}
 		found, err := s.Cloud.DescribeDBInstances(namespace, nil)
 		s.ok(err)
-		out["database "+namespace] = fmt.Sprint(found[0].Status, found[0].Tags)
+		out["database "+namespace] = fmt.Sprintf("%s %v", found[0].Status, found[0].Tags)
 	}
 	groups, err := s.Cloud.DescribeAutoScalingGroups(nil, nil)
 	s.ok(err)
@@ -176,7 +197,7 @@ func (s *tenants) settings() map[string]string {
 				protected++
 			}
 		}
-		out["group "+g.Name] = fmt.Sprint(g.Min, g.Max, g.Desired, len(g.Members), protected, g.Suspended, g.Tags)
+		out["group "+g.Name] = fmt.Sprintf("min %d max %d desired %d, %d members, %d protected, suspended %v, tags %v", g.Min, g.Max, g.Desired, len(g.Members), protected, g.Suspended, g.Tags)
 	}
 	return out
 }
