@@ -124,7 +124,8 @@ func (w *Switcher) askDatabases(ctx context.Context, s *fleet.Snapshot, everythi
 func matters(s *fleet.Snapshot, id string) bool {
 	for i := range s.Environments {
 		e := &s.Environments[i]
-		named := slices.ContainsFunc(e.Spec.Databases, func(d fleet.DatabaseSpec) bool { return d.ID == id })
+		named := slices.ContainsFunc(e.Spec.Databases, func(d fleet.DatabaseSpec) bool { return d.ID == id }) ||
+			e.Record != nil && slices.ContainsFunc(e.Record.Databases, func(d fleet.SleepDatabase) bool { return d.ID == id })
 		switch wanted := env.Want(e, s.Now); {
 		case !named:
 		case e.Record == nil && wanted.Known && !wanted.On, e.Record != nil && wanted.On:
@@ -200,6 +201,7 @@ func (w *Switcher) Isolate(ctx context.Context, i env.Isolation) error {
 // through ticks until it is done.
 func (w *Switcher) through(ctx context.Context, tick func(context.Context) (time.Duration, bool, error)) error {
 	w.begin()
+	defer w.run.flights.end()
 	w.asked = true
 	for {
 		wait, done, err := tick(ctx)
@@ -293,6 +295,7 @@ func (w *Switcher) see(s *fleet.Snapshot, name string, wanted env.Wanted, step e
 // Watch switches all environments as they should be, until the context ends.
 func (w *Switcher) Watch(ctx context.Context) error {
 	w.begin()
+	defer w.run.flights.end()
 	for {
 		wait, err := w.Round(ctx)
 		if ctx.Err() != nil {
@@ -344,6 +347,7 @@ func (w *Switcher) Round(ctx context.Context) (wait time.Duration, err error) {
 		return w.drive(ctx)
 	}
 	err = w.Alone(ctx, func(ctx context.Context) error {
+		defer w.run.flights.end() // before the lease is somebody else's
 		wait, err = w.drive(ctx)
 		return err
 	})
@@ -383,7 +387,7 @@ func (w *Switcher) decide(s *fleet.Snapshot) (actions []fleet.Action, moving boo
 		p, blocked := w.plan(s, e, wanted)
 		if len(blocked) > 0 {
 			for _, f := range blocked {
-				holds = append(holds, fleet.Hold{Subject: "environment " + e.Name, Reason: fmt.Sprintf("should be %s (%s), and cannot be: %s", map[bool]string{true: "on", false: "off"}[wanted.On], wanted.Why, f)})
+				holds = append(holds, fleet.Hold{Subject: "environment " + e.Name + " " + f.Code + " " + f.Subject, Reason: fmt.Sprintf("should be %s (%s), and cannot be: %s", map[bool]string{true: "on", false: "off"}[wanted.On], wanted.Why, f)})
 			}
 			w.see(s, e.Name, wanted, env.Step{}, blocked)
 			continue
@@ -395,6 +399,9 @@ func (w *Switcher) decide(s *fleet.Snapshot) (actions []fleet.Action, moving boo
 		step := env.Next(*p, *s)
 		w.see(s, e.Name, wanted, step, nil)
 		actions = append(actions, step.Actions...)
+		for _, a := range step.Actions {
+			env.Assume(s, a) // the next environment reckons with it
+		}
 		holds = append(holds, step.Holds...)
 		stores = append(stores, step.Stores...)
 		nodes.Exits, nodes.Moves = append(nodes.Exits, step.Nodes.Exits...), append(nodes.Moves, step.Nodes.Moves...)
@@ -413,10 +420,16 @@ func (w *Switcher) plan(s *fleet.Snapshot, e *fleet.Environment, wanted env.Want
 	if len(e.Trouble) > 0 {
 		return nil, nil
 	}
-	if !wanted.Known && e.Record == nil || wanted.On && e.Record == nil {
-		return nil, nil
+	if e.Record == nil && (wanted.On || !wanted.Known) {
+		return nil, env.Orphans(s, e)
+	}
+	if !wanted.Known {
+		return nil, nil // nobody says what is to become of it: whoever began it goes on
 	}
 	p := env.Plan{Environment: e.Name, On: wanted.On, By: wanted.By, Forced: wanted.Forced}
+	if e.Record != nil && e.Wish != nil && e.Wish.At.Before(e.Record.Marks.Asleep) {
+		p.Forced = nil // said of that stop, and not of what has come since
+	}
 	if e.Wish != nil {
 		p.At = e.Wish.At
 	}
@@ -426,10 +439,10 @@ func (w *Switcher) plan(s *fleet.Snapshot, e *fleet.Environment, wanted env.Want
 	o := w.Options
 	o.By, o.Why, o.Forced, o.Run = wanted.By, wanted.Why, wanted.Forced, RunName(e.Name, s.Now)
 	p, findings := env.Stop(s, e.Name, o)
-	if p.Nothing != "" {
+	findings = slices.DeleteFunc(findings, func(f fleet.Finding) bool { return !f.Blocks })
+	if p.Nothing != "" && len(findings) == 0 {
 		return nil, nil
 	}
-	findings = slices.DeleteFunc(findings, func(f fleet.Finding) bool { return !f.Blocks })
 	return &p, findings
 }
 

@@ -63,8 +63,8 @@ func assumePart(p *fleet.Part, a fleet.Action) bool {
 		changed := p.Mark != nil
 		p.Mark = nil
 		return changed
-	case a.Verb == fleet.TurnOff && (!p.Off || p.Mark == nil):
-		if p.Mark == nil {
+	case a.Verb == fleet.TurnOff && (!p.Off || p.Mark == nil || p.Mark.UID != p.UID):
+		if p.Mark == nil || p.Mark.UID != p.UID {
 			p.Mark = mark
 		}
 		p.Off, p.Value, p.Absent, p.By = true, offValue(p.Turn), false, "drover"

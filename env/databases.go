@@ -143,10 +143,7 @@ func (t *turn) declared(id string) bool {
 // cutsOff tells whether a person has said that clients may lose their connection: when it was stopped, or, once it was stopped, now.
 func (t *turn) cutsOff() bool {
 	const code = "env-sessions"
-	if slices.Contains(t.rec.Forced, code) {
-		return t.rec.Marks.Asleep.IsZero()
-	}
-	return slices.Contains(t.p.Forced, code)
+	return slices.Contains(t.p.Forced, code) || slices.Contains(t.rec.Forced, code) && t.rec.Marks.Asleep.IsZero()
 }
 
 func trouble(db *fleet.Database) string {
@@ -197,8 +194,12 @@ func (t *turn) startDatabase(rec *fleet.SleepDatabase) bool {
 		t.do(fleet.Action{Verb: fleet.StartDatabase, Database: rec.ID, Why: "what needs it waits"})
 	case db.Status != fleet.DatabaseAvailable:
 		t.hold(subject, "RDS says it is %s", db.Status)
+	case !t.declared(rec.ID):
+		return true // nobody says any more how it is asked
 	case db.Answer == nil:
 		t.hold(subject, "is available; whether it answers is not known yet")
+	case !db.Answer.Works && t.v.s.Now.Sub(t.rec.Marks.Starting) > t.within():
+		return true // RDS says that it works, and it may be that only drover cannot reach it: said at the end
 	case !db.Answer.Works:
 		t.hold(subject, "is available, and does not answer: %s", db.Answer.Why)
 	default:

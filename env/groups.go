@@ -101,6 +101,9 @@ func notReady(s *fleet.Snapshot, g *fleet.Group) string {
 	case g.Managed != nil && (g.Managed.Status != "ACTIVE" || g.Managed.Trouble != ""):
 		return fmt.Sprintf("EKS says it is %s %s", g.Managed.Status, g.Managed.Trouble)
 	}
+	if slices.Contains(g.Suspended, "Launch") {
+		return "its process Launch is suspended: what is ended would never come back"
+	}
 	if r := evac.Ongoing(s, []string{g.Name}); r != nil {
 		return "is in the middle of run " + r.Run
 	}
@@ -116,7 +119,7 @@ func (v *view) chooseExits(g *fleet.Group) Group {
 			continue
 		}
 		d := v.departure(g, in)
-		if d.Node == "" && v.s.Now.Sub(in.Launched) < booting {
+		if d.Node == "" && (in.Launched.IsZero() || v.s.Now.Sub(in.Launched) < booting) {
 			out.Keepers = append(out.Keepers, Keeper{Instance: in.ID, Why: "it is no node yet, so nobody can tell for whom it comes"})
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"drover.dev/evac"
 	"drover.dev/fleet"
@@ -152,10 +153,18 @@ func common(pods []*fleet.Pod) map[string]string {
 	for _, p := range pods[1:] {
 		maps.DeleteFunc(out, func(k, v string) bool { return p.Labels[k] != v })
 	}
-	for _, k := range []string{"pod-template-hash", "controller-revision-hash"} {
-		delete(out, k)
-	}
+	maps.DeleteFunc(out, func(k, _ string) bool { return !chosen(k) })
 	return out
+}
+
+// chosen tells whether a label is one that people give pods, rather than one that Kubernetes does.
+func chosen(key string) bool {
+	for _, prefix := range []string{"topology.kubernetes.io/", "apps.kubernetes.io/", "statefulset.kubernetes.io/", "batch.kubernetes.io/"} {
+		if strings.HasPrefix(key, prefix) {
+			return false
+		}
+	}
+	return !slices.Contains([]string{"pod-template-hash", "controller-revision-hash", "rollouts-pod-template-hash", "pod-template-generation"}, key)
 }
 
 // nodesFor is how many nodes like the pattern's the pods need: at least one, and one in every zone that a volume of theirs is in.

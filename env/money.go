@@ -73,11 +73,11 @@ func (v *view) groupRate(book *price.Book, o *Options, g *Group) ([]fleet.Rate, 
 
 // databaseRate is what a database costs. One that was off before costs what it cost, and a lowered one is not reckoned.
 func (v *view) databaseRate(book *price.Book, o *Options, rec *fleet.SleepDatabase) (rate fleet.Rate, known, matters bool) {
-	if rate, known = book.Given(rec.ID); known {
-		return rate, true, true
+	if rec.Status == fleet.DatabaseStopped {
+		return rate, false, false
 	}
-	if rec.Lower || rec.Status == fleet.DatabaseStopped {
-		return rate, false, rec.Lower
+	if rate, known = book.Given(rec.ID); known || rec.Lower {
+		return rate, known, true
 	}
 	db := v.s.Database(rec.ID)
 	rate, known = book.Database(o.Region, db.Class, db.Engine, db.MultiAZ, db.Storage, db.Disk)

@@ -79,7 +79,7 @@ func (t *turn) lateness() {
 		}
 	}
 	if took := t.v.s.Now.Sub(since); !since.IsZero() && took > t.within() {
-		t.hold("environment "+t.p.Environment, "%s for %s, longer than the %s that its policy gives", t.out.Phase, took.Round(time.Minute), t.within())
+		t.hold("environment "+t.p.Environment+" is late", "%s for %s, longer than the %s that its policy gives", t.out.Phase, took.Round(time.Minute), t.within())
 	}
 }
 
@@ -279,6 +279,9 @@ func (t *turn) off(r *fleet.PartRecord) bool {
 		return true // deleted meanwhile
 	case p.Off && p.Mark != nil && p.Mark.Run == t.rec.Run:
 		return true
+	case p.Off && p.Mark != nil && p.Mark.UID == p.UID:
+		t.hold(r.ID(), "is off, and marked by sleep %s of environment %s", p.Mark.Run, p.Mark.Environment)
+		return true
 	case p.Off: // somebody else's doing, as KEDA's; what was before is in the record, and belongs on the object too
 		part := *r
 		part.UID = p.UID
@@ -457,6 +460,10 @@ func (t *turn) exits() []fleet.Departure {
 				t.hold("node "+d.Name(), "stays: %s came to it", guests[0])
 				continue
 			}
+			if on := t.leftOn(d.Node); on != nil {
+				t.hold("node "+d.Name(), "stays: %s is left on", on.ID())
+				continue
+			}
 			if bare := t.bare(d.Node); bare != nil {
 				t.hold("node "+d.Name(), "stays: pod %s has no controller, and nothing would start it again; --force env-bare-pod lets it go", bare.Ref)
 				continue
@@ -473,7 +480,16 @@ func (t *turn) ours(r *fleet.SleepGroup, in *fleet.Instance) bool {
 	if slices.Contains(r.Keepers, in.ID) || !in.Launched.After(t.rec.At) {
 		return false
 	}
-	return len(r.Keepers) == 0 || in.Launched.Before(t.rec.Marks.Again)
+	if len(r.Keepers) == 0 {
+		return true
+	}
+	g := t.v.s.Group(r.Name)
+	for _, id := range r.Keepers {
+		if k := g.Instance(id); k == nil || k.Leaving() {
+			return false // what has come may be in its place
+		}
+	}
+	return in.Launched.Before(t.rec.Marks.Again)
 }
 
 // young says why a machine that came while the environment sleeps may be for somebody else; "" when it is for nobody.
@@ -495,6 +511,16 @@ func (t *turn) young(in *fleet.Instance, node string) string {
 
 // settling is how long a new node is left for pods to come to it.
 const settling = 5 * time.Minute
+
+// leftOn is a workload of the environment that is on and has a pod on a node; nil when none has.
+func (t *turn) leftOn(node string) *fleet.Part {
+	for _, p := range t.v.s.PodsOn(node) {
+		if part := t.v.part[p.Owner]; part != nil && part.Turn == fleet.Scaled && !part.Off && !p.Finished && t.v.owns(p) {
+			return part
+		}
+	}
+	return nil
+}
 
 // bare is a pod of the environment on a node that nobody would start again; nil when there is none, or when a person lets it go.
 func (t *turn) bare(node string) *fleet.Pod {
@@ -519,6 +545,7 @@ func (t *turn) spare(exits []fleet.Departure) []fleet.Action {
 	for _, d := range exits {
 		goes[d.Node] = true
 	}
+	backs := t.back(goes)
 	out := evac.Spare(t.v.s, t.rec.Run, func(n *fleet.Node) bool {
 		_, in := t.v.s.Instance(n.Instance)
 		return !goes[n.Name] && in != nil && !in.Leaving()
@@ -526,20 +553,29 @@ func (t *turn) spare(exits []fleet.Departure) []fleet.Action {
 	for i := range out {
 		out[i].Environment = t.p.Environment
 	}
-	return append(out, t.back(goes)...)
+	return append(out, backs...)
 }
 
 // back registers nodes that stay with the load balancers that they were to leave.
 func (t *turn) back(goes map[string]bool) []fleet.Action {
 	var out []fleet.Action
+	was := map[string][]string{}
 	for _, d := range t.rec.Exits {
-		g, in := t.v.s.Instance(d.Instance)
-		if in == nil || in.Leaving() || goes[d.Node] {
-			continue
-		}
-		for _, arn := range d.Targets {
-			if in.Target(arn) == fleet.TargetUnused && slices.ContainsFunc(g.Targets, func(t fleet.TargetGroup) bool { return t.ARN == arn && !t.Loose && !t.IP }) {
-				out = append(out, fleet.Action{Verb: fleet.Register, Environment: t.p.Environment, Run: t.rec.Run, Instance: in.ID, Node: d.Node, Group: g.Name, Target: arn, Why: "it stays"})
+		was[d.Instance] = d.Targets
+	}
+	for i := range t.v.s.Groups {
+		g := &t.v.s.Groups[i]
+		for j := range g.Instances {
+			in := &g.Instances[j]
+			n := t.v.s.NodeOf(in.ID)
+			if n == nil || in.Leaving() || goes[n.Name] {
+				continue
+			}
+			ours := n.OutBy == t.rec.Run || n.Mark() != nil && n.Mark().Value == t.rec.Run
+			for _, tg := range g.Targets {
+				if !tg.Loose && !tg.IP && in.Target(tg.ARN) == fleet.TargetUnused && (ours || slices.Contains(was[in.ID], tg.ARN)) {
+					out = append(out, fleet.Action{Verb: fleet.Register, Environment: t.p.Environment, Run: t.rec.Run, Instance: in.ID, Node: n.Name, Group: g.Name, Target: tg.ARN, Why: "it stays"})
+				}
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package env
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"drover.dev/fleet"
 )
@@ -105,7 +106,7 @@ func (v *view) carried(namespace string) bool {
 // unplaced is a pod of somebody else's that waits for a node; nil when none does. A node that has just come may be for it.
 func (v *view) unplaced() *fleet.Pod {
 	for i := range v.s.Pods {
-		if p := &v.s.Pods[i]; p.Node == "" && !p.Finished && !p.Terminating && !v.owns(p) {
+		if p := &v.s.Pods[i]; p.Node == "" && !p.Finished && !p.Terminating && v.s.Now.Sub(p.Created) < patience && !v.owns(p) {
 			return p
 		}
 	}
@@ -132,6 +133,9 @@ func (v *view) alive(node string) bool {
 	n := v.s.Node(node)
 	return n != nil && n.Ready
 }
+
+// patience is how long a pod that finds no node is one that a node may come for.
+const patience = 30 * time.Minute
 
 // pods are the environment's own that are there still, those of a part when one is given.
 func (v *view) pods(of *fleet.Owner) []*fleet.Pod {

@@ -19,10 +19,43 @@ func Check(s *fleet.Snapshot, name string) []fleet.Finding {
 	for _, t := range append(slices.Clone(e.Trouble), Validate(&e.Spec)...) {
 		out = append(out, fleet.Found("env-spec", e.Source, "%s", t).Then("mend it"))
 	}
+	if len(name) > longestName {
+		out = append(out, fleet.Found("env-spec", e.Source, "its name has %d characters; with a moment behind it, it becomes a taint's value, so it may have %d", len(name), longestName).Then("give it a shorter one"))
+	}
 	if len(out) > 0 {
 		return out
 	}
 	return overlaps(s, e)
+}
+
+// longestName leaves room in a taint's value for the moment that a sleep's name ends with.
+const longestName = 63 - len("-20060102t150405")
+
+// Orphans finds what is marked as switched off by an environment that has no sleep on file.
+func Orphans(s *fleet.Snapshot, e *fleet.Environment) []fleet.Finding {
+	v := look(s, e)
+	var out []fleet.Finding
+	found := func(subject, environment, run string) {
+		if environment == e.Name && !v.over(environment, run) {
+			out = append(out, fleet.Found("env-stranger", subject, "is marked as switched off by sleep %s, which is not on file", run).Then("drover env repair %s", e.Name))
+		}
+	}
+	for i := range s.Parts {
+		if m := s.Parts[i].Mark; m != nil {
+			found(s.Parts[i].ID(), m.Environment, m.Run)
+		}
+	}
+	for i := range s.Groups {
+		if m := s.Groups[i].Sleep; m != nil {
+			found("group "+s.Groups[i].Name, m.Environment, m.Run)
+		}
+	}
+	for i := range s.Databases {
+		if m := fleet.ParseDatabaseMark(s.Databases[i].Mark); m.Run != "" {
+			found("database "+s.Databases[i].ID, m.Environment, m.Run)
+		}
+	}
+	return out
 }
 
 func known(s *fleet.Snapshot) string {

@@ -87,8 +87,9 @@ func (t *turn) startGroups() bool {
 		case g.Trouble != "":
 			t.hold("group "+r.Name, "%s", g.Trouble)
 			ready = false
-		case g.Sleep == nil && !t.shrunk(r, g): // the stop never came to it, or it is as it was already
-			ready = t.nodesReady(r, g) && ready
+		case g.Mark != nil:
+			t.hold("group "+r.Name, "is in the middle of run %s", g.Mark.Run)
+			ready = false
 		case g.Sleep != nil && (g.Sleep.Run != t.rec.Run || g.Sleep.Environment != t.p.Environment):
 			t.hold("group "+r.Name, "is marked by sleep %s of environment %s", g.Sleep.Run, g.Sleep.Environment)
 			ready = false
@@ -99,6 +100,11 @@ func (t *turn) startGroups() bool {
 	for _, a := range t.spare(nil) {
 		t.out.Actions = append(t.out.Actions, a)
 		ready = false
+	}
+	if t.surges() {
+		step := evac.Next(evac.Ending(t.v.s, t.rec.Run, t.rec.At, nil, false), *t.v.s)
+		t.out.Actions, t.out.Holds = append(t.out.Actions, step.Actions...), append(t.out.Holds, step.Holds...)
+		ready = ready && step.Done
 	}
 	return ready
 }
@@ -119,16 +125,12 @@ func (t *turn) startGroup(r *fleet.SleepGroup, g *fleet.Group) bool {
 	return t.unguarded(r, g)
 }
 
-// shrunk tells whether a group that has lost its mark is smaller than it was, with nodes of the record gone.
-func (t *turn) shrunk(r *fleet.SleepGroup, g *fleet.Group) bool {
-	return g.Desired < r.Desired && slices.ContainsFunc(t.rec.Exits, func(d fleet.Departure) bool { return d.Group == r.Name && g.Instance(d.Instance) == nil })
-}
-
 // size is how large a group is to be: as it was, unless somebody has lowered its maximum meanwhile.
 func (t *turn) size(r *fleet.SleepGroup, g *fleet.Group) int {
 	others := 0
 	for i := range g.Instances {
-		if in := &g.Instances[i]; in.Counted() && !t.planned(in.ID) && !in.Launched.IsZero() && !in.Launched.After(t.rec.Marks.Starting) {
+		in := &g.Instances[i]
+		if d := t.v.departure(g, in); in.Counted() && (slices.Contains(r.Keepers, in.ID) || len(t.v.guests(d.Node)) > 0) {
 			others++
 		}
 	}
@@ -244,7 +246,7 @@ func (t *turn) on(r *fleet.PartRecord) bool {
 	}
 	part := *r
 	part.UID = p.UID // made anew meanwhile, as from a backup: what it was counts still
-	if m := p.Mark; m != nil && m.Run == t.rec.Run && m.UID == p.UID {
+	if m := p.Mark; m != nil && m.Run == t.rec.Run && m.UID == p.UID && (m.Absent || m.Value != offValue(r.Turn)) {
 		part.Value, part.Absent = m.Value, m.Absent
 	}
 	t.do(fleet.Action{Verb: fleet.TurnOn, Part: &part, Why: "environment " + t.p.Environment + " is switched on"})
@@ -273,6 +275,9 @@ func (t *turn) work(chosen func(*fleet.PartRecord) bool) bool {
 func (t *turn) overdue(p *fleet.Part) bool {
 	if t.rec.Marks.Served.IsZero() || t.v.s.Now.Sub(t.rec.Marks.Served) <= t.within() {
 		return false
+	}
+	if t.v.s.Now.Sub(t.rec.Marks.Served) > 2*t.within() {
+		return true // whatever its pods say: they may be made again and again
 	}
 	return !slices.ContainsFunc(t.v.pods(&p.Owner), func(pod *fleet.Pod) bool { return t.v.s.Now.Sub(pod.Created) < podWithin })
 }
@@ -324,7 +329,7 @@ func (t *turn) unmarked() bool {
 	before := len(t.out.Actions)
 	for i := range t.rec.Parts {
 		r := &t.rec.Parts[i]
-		if p := t.v.part[r.Owner]; p != nil && p.Mark != nil && p.Mark.Run == t.rec.Run {
+		if p := t.v.part[r.Owner]; p != nil && p.Mark != nil && p.Mark.Run == t.rec.Run && !p.Off {
 			part := *r
 			part.UID = p.UID
 			t.do(fleet.Action{Verb: fleet.Unmark, Part: &part, Why: "it is on"})
@@ -387,8 +392,11 @@ func (t *turn) exceptions() []string {
 		}
 	}
 	for _, r := range t.rec.Databases {
-		if db := t.v.s.Database(r.ID); db == nil || db.Trouble != "" {
+		switch db := t.v.s.Database(r.ID); {
+		case db == nil || db.Trouble != "":
 			out = append(out, "database "+r.ID+": "+trouble(db))
+		case db.Answer != nil && !db.Answer.Works && r.Status != fleet.DatabaseStopped:
+			out = append(out, "database "+r.ID+": is available, and did not answer: "+db.Answer.Why)
 		}
 	}
 	return out

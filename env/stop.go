@@ -45,7 +45,6 @@ func Stop(s *fleet.Snapshot, name string, o Options) (Plan, []fleet.Finding) {
 // goOnOff plans the rest of a stop that is on file.
 func goOnOff(v *view, p Plan) (Plan, []fleet.Finding) {
 	p.Record, p.Resumed, p.At = *v.e.Record, true, v.s.Now
-	p.Forced = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(p.Forced), p.Record.Forced...))))
 	for i := range p.Record.Groups {
 		p.Groups = append(p.Groups, v.group(&p.Record.Groups[i], p.Record.Exits))
 	}

@@ -19,7 +19,7 @@ func (t *turn) storesWork(chosen func(*fleet.PartRecord) bool) bool {
 		t.out.Stores = append(t.out.Stores, st.Name)
 		if why := t.storeLacks(st); why != "" {
 			t.hold("store "+st.Name, "%s", why)
-			all = false
+			all = all && t.v.s.Now.Sub(t.rec.Marks.Served) > t.within() // it may have been so before
 		}
 	}
 	return all

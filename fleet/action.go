@@ -194,7 +194,11 @@ func (a Action) Key() string {
 	case Surge, Unsurge:
 		return fmt.Sprintf("%s %s %s", a.Verb, a.Workload, a.Pod.UID)
 	case Remember, Archive:
-		return fmt.Sprintf("%s %s %s %d %v %v", a.Verb, a.Environment, a.Run, len(a.Sleep.Parts), a.Sleep.Marks, a.Sleep.Fights)
+		fought := 0
+		for _, f := range a.Sleep.Fights {
+			fought += f.Times
+		}
+		return fmt.Sprintf("%s %s %s %d %s %d", a.Verb, a.Environment, a.Run, len(a.Sleep.Parts), strings.Join(a.Sleep.Marks.Names(), " "), fought)
 	case Conclude:
 		return fmt.Sprintf("%s %s %s", a.Verb, a.Environment, a.Run)
 	case TurnOff, TurnOn, Unmark:

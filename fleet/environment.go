@@ -10,14 +10,15 @@ import (
 
 // Environment is workloads, groups and databases that are switched off and on together.
 type Environment struct {
-	Name    string
-	Source  string // where it was read, for people: "Environment staging", "file staging.yaml"
-	Spec    EnvironmentSpec
-	Trouble []string     // what is wrong with its spec, each located; such an environment is never acted on
-	Wish    *Wish        // what a person wants over its schedule; nil for nothing
-	Record  *SleepRecord // of the sleep under way: from before its first change until the start is verified. Nil otherwise
-	Sleeps  []Sleep      // that are over, newest last; a bounded number
-	Copied  string       // what this process has written outside of the cluster and read back, as SleepRecord.Copy names it; "" when nothing
+	Name        string
+	Source      string // where it was read, for people: "Environment staging", "file staging.yaml"
+	Spec        EnvironmentSpec
+	Trouble     []string     // what is wrong with its spec, each located; such an environment is never acted on
+	Wish        *Wish        // what a person wants over its schedule; nil for nothing
+	WishTrouble string       // why a wish that is there cannot be read, located; Wish is nil then
+	Record      *SleepRecord // of the sleep under way: from before its first change until the start is verified. Nil otherwise
+	Sleeps      []Sleep      // that are over, newest last; a bounded number
+	Copied      string       // what this process has written outside of the cluster and read back, as SleepRecord.Copy names it; "" when nothing
 }
 
 // EnvironmentSpec is what the owner of an environment has declared.
@@ -294,6 +295,20 @@ type SleepMarks struct {
 	StartedBy string
 	Served    time.Time // databases answered and nodes were Ready: from here on it counts how long workloads take
 	Again     time.Time // a stop took over from a start that was half done
+}
+
+// Names lists which marks are set.
+func (m SleepMarks) Names() []string {
+	var out []string
+	for _, one := range []struct {
+		name string
+		at   time.Time
+	}{{"archived", m.Archived}, {"off", m.Off}, {"asleep", m.Asleep}, {"starting", m.Starting}, {"served", m.Served}, {"again", m.Again}} {
+		if !one.at.IsZero() {
+			out = append(out, one.name)
+		}
+	}
+	return out
 }
 
 // Fight is somebody else switching back what is switched off.

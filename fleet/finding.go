@@ -62,6 +62,8 @@ var Rules = []Rule{
 	{"env-protected", "yes", "The environment is protected: nobody switches it off."},
 	{"env-overlap", "yes", "A workload, a group or a database belongs to two environments."},
 	{"env-no-record", "yes", "The cluster cannot hold the record of a sleep."},
+	{"env-right", "yes", "A right is missing that the stop or the start needs."},
+	{"env-archive", "yes", "The archive of the environment cannot be read or written, so nothing outside of the cluster would know how everything was."},
 	{"env-group", "yes", "A group of the environment does not exist, cannot be read, or something else is changing it."},
 	{"env-guests", "sometimes", "A group of the environment carries pods of others: their nodes stay. It blocks when the environment's policy says so."},
 	{"env-no-room", "no", "A pod that may be carried off a node fits nowhere else, so its node stays."},
