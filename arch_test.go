@@ -44,6 +44,7 @@ var arrows = map[string][]string{
 	"metrics":           {},
 	"sandbox/cloud":     {},
 	"sandbox/wire":      {"sandbox/cloud"},
+	"sandbox/app":       {},
 	"sandbox/database":  {"sandbox/cloud"},
 	"sandbox/plane":     {},
 	"sandbox/machine":   {},

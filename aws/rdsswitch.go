@@ -78,7 +78,7 @@ func marked(db *fleet.Database, a fleet.Action) error {
 }
 
 func (c *Cloud) markDatabase(ctx context.Context, db *fleet.Database, a fleet.Action) error {
-	mark := a.Environment + " " + a.Run
+	mark := fleet.DatabaseMark{Environment: a.Environment, Run: a.Run, ACU: a.ACU}.String()
 	if db.Mark == mark {
 		return nil
 	}

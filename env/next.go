@@ -52,7 +52,10 @@ func Next(p Plan, s fleet.Snapshot) Step {
 		t.stop()
 	}
 	if t.fights != nil {
+		decided := t.out.Actions
+		t.out.Actions = nil
 		t.remember("somebody switches back what was switched", func(r *fleet.SleepRecord) { r.Fights = t.fights })
+		t.out.Actions = append(t.out.Actions, decided...) // counted first: better once too often than not at all
 	}
 	t.lateness()
 	return t.out

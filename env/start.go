@@ -130,7 +130,8 @@ func (t *turn) size(r *fleet.SleepGroup, g *fleet.Group) int {
 	others := 0
 	for i := range g.Instances {
 		in := &g.Instances[i]
-		if d := t.v.departure(g, in); in.Counted() && (slices.Contains(r.Keepers, in.ID) || len(t.v.guests(d.Node)) > 0) {
+		before := !in.Launched.IsZero() && !in.Launched.After(t.rec.Marks.Starting) // later ones are this start's own, whoever comes to them
+		if d := t.v.departure(g, in); in.Counted() && before && (slices.Contains(r.Keepers, in.ID) || len(t.v.guests(d.Node)) > 0) {
 			others++
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -121,10 +122,23 @@ func hideOld(s *fleet.Snapshot) {
 			continue
 		}
 		e := s.Environment(m.Environment)
-		if e != nil && (e.Record == nil || e.Record.Run != m.Run) && slices.ContainsFunc(e.Sleeps, func(over fleet.Sleep) bool { return over.Run == m.Run }) {
+		if e == nil || e.Record != nil && e.Record.Run == m.Run {
+			continue
+		}
+		over := slices.ContainsFunc(e.Sleeps, func(over fleet.Sleep) bool { return over.Run == m.Run })
+		if over || e.Record == nil && !s.Parts[i].Off && forgotten(e, m.Run) {
 			s.Parts[i].Mark = nil
 		}
 	}
+}
+
+// forgotten tells whether a run is older than any sleep that is kept. Runs of an environment are its name and the time, and so sort by it.
+func forgotten(e *fleet.Environment, run string) bool {
+	if len(e.Sleeps) == 0 {
+		return false
+	}
+	oldest := e.Sleeps[0].Run
+	return len(run) == len(oldest) && strings.HasPrefix(run, e.Name+"-") && strings.HasPrefix(oldest, e.Name+"-") && run < oldest
 }
 
 // sortServices orders services by namespace and name.

@@ -131,7 +131,7 @@ func TestRemember(t *testing.T) {
 	}
 
 	late := want.Clone() // decided on before the part was added
-	want.Marks = fleet.SleepMarks{Archived: evening, Off: evening.Add(time.Minute), Asleep: evening.Add(2 * time.Minute), Starting: evening.Add(time.Hour), StartedBy: "bob"}
+	want.Marks = fleet.SleepMarks{Archived: evening, Off: evening.Add(time.Minute), Asleep: evening.Add(2 * time.Minute), Starting: evening.Add(time.Hour), StartedBy: "bob", Served: evening.Add(2 * time.Hour), Again: evening.Add(3 * time.Hour)}
 	want.Fights = []fleet.Fight{{Subject: "Deployment shop/web", By: "argocd-controller", Times: 2, Last: evening}}
 	want.Exceptions = []string{"web was slow"}
 	want.Parts = append(want.Parts, fleet.PartRecord{Turn: fleet.Scaled, APIVersion: "apps/v1", Owner: fleet.Owner{Kind: "Deployment", Namespace: w.name, Name: "new"}, UID: "u-3", Value: "1"})
@@ -259,9 +259,160 @@ func TestWish(t *testing.T) {
 	}
 	_, err := w.cluster.objects.Resource(v1alpha1.Environments).Patch(t.Context(), w.name, types.MergePatchType, []byte(`{"metadata":{"annotations":{"drover.dev/wish":"perhaps"}}}`), metav1.PatchOptions{})
 	w.ok(err)
-	w.eventually("its trouble", func() bool { return len(w.itself().Trouble) > 0 })
-	if e := w.itself(); e.Wish != nil || !strings.HasPrefix(e.Trouble[0], `metadata.annotations[drover.dev/wish]: wish "perhaps": want on, off`) {
+	w.eventually("its trouble", func() bool { return w.itself().WishTrouble != "" })
+	if e := w.itself(); e.Wish != nil || len(e.Trouble) > 0 || !strings.HasPrefix(e.WishTrouble, `metadata.annotations[drover.dev/wish]: wish "perhaps": want on, off`) {
 		t.Errorf("%+v", e)
+	}
+}
+
+// Whoever writes nothing but off on an Environment has wished it then.
+func TestABareWish(t *testing.T) {
+	w := newSwitching(t)
+	w.environment()
+	annotate := func(by, body string) {
+		t.Helper()
+		_, err := w.cluster.objects.Resource(v1alpha1.Environments).Patch(t.Context(), w.name, types.MergePatchType, []byte(`{"metadata":{"annotations":{`+body+`}}}`), metav1.PatchOptions{FieldManager: by})
+		w.ok(err)
+	}
+	began := time.Now().Truncate(time.Second)
+	annotate("kubectl-annotate", `"drover.dev/wish":" Off "`)
+	annotate("somebody-else", `"team":"shop"`)
+	var wish *fleet.Wish
+	w.eventually("the wish", func() bool { wish = w.itself().Wish; return wish != nil })
+	if wish.On || wish.At.Before(began) || wish.At.After(time.Now()) {
+		t.Errorf("wished since %s: %+v", began, wish)
+	}
+	annotate("kubectl-annotate", `"cost":"low"`)
+	w.eventually("that nobody can say since when", func() bool { wish = w.itself().Wish; return wish != nil && wish.At.IsZero() })
+}
+
+// lines are more than is told of anything.
+func lines(n int) []string {
+	var out []string
+	for i := range n {
+		out = append(out, fmt.Sprintf("Deployment shop/service-%05d: was made anew meanwhile, and is left as it is", i))
+	}
+	return out
+}
+
+// A record can be written and taken off whatever happened meanwhile, however often.
+func TestAHistoryHasRoom(t *testing.T) {
+	w := newSwitching(t)
+	w.environment()
+	for run := range 12 {
+		r := w.sleep(fmt.Sprint("r-", run))
+		w.ok(w.remember(r))
+		r.Exceptions = lines(20000)
+		for _, line := range r.Exceptions {
+			r.Fights = append(r.Fights, fleet.Fight{Subject: line, By: "argocd-controller", Times: 2, Last: evening})
+		}
+		if err := w.remember(r); err != nil {
+			t.Fatalf("remember %d: %.300v", run, err)
+		}
+		got := w.itself().Record
+		if n := len(got.Exceptions); n != keptLines+1 || got.Exceptions[keptLines] != "and 19980 more" || got.Exceptions[0] != r.Exceptions[0] || len(got.Fights) < 300 || got.Fights[299] != r.Fights[299] {
+			t.Fatalf("%d exceptions, %d fights", n, len(got.Fights))
+		}
+		version := w.rawEnvironment().GetResourceVersion()
+		w.ok(w.remember(*got))
+		if now := w.rawEnvironment().GetResourceVersion(); now != version {
+			t.Error("what was cut short is written again")
+		}
+		ended := fleet.Sleep{Run: r.Run, At: evening, Awake: evening.Add(time.Hour), Exceptions: r.Exceptions}
+		for i := range ended.Exceptions {
+			ended.Exceptions[i] = strings.Repeat("ü", 4096)
+		}
+		if err := w.cluster.Act(t.Context(), fleet.Action{Verb: fleet.Conclude, Environment: w.name, Run: r.Run, Ended: &ended}); err != nil {
+			t.Fatalf("conclude %d: %.300v", run, err)
+		}
+	}
+	sleeps := w.itself().Sleeps
+	if n := len(sleeps); n < 10 || n > 12 || sleeps[n-1].Run != "r-11" || len(sleeps[n-1].Exceptions) != keptLines+1 {
+		t.Errorf("%d sleeps", n)
+	}
+}
+
+// What holds an Environment for its record goes when the record is refused for good.
+func TestARecordThatIsRefusedHoldsNothing(t *testing.T) {
+	w := newSwitching(t)
+	w.environment()
+	environments := w.cluster.objects.Resource(v1alpha1.Environments)
+	r := w.sleep("r-1")
+	r.Why = strings.Repeat("x", 4<<20)
+	if err := w.remember(r); err == nil {
+		t.Fatal("taken")
+	}
+	if got := w.rawEnvironment().GetFinalizers(); len(got) > 0 || w.itself().Record != nil {
+		t.Errorf("held by %v", got)
+	}
+	w.ok(environments.Delete(t.Context(), w.name, metav1.DeleteOptions{}))
+	if _, err := environments.Get(t.Context(), w.name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("still there: %v", err)
+	}
+	w.environment()
+	w.ok(w.remember(w.sleep("r-2")))
+	big := w.sleep("r-2")
+	big.Marks.StartedBy = r.Why
+	if err := w.remember(big); err == nil || !slices.Contains(w.rawEnvironment().GetFinalizers(), v1alpha1.RecordFinalizer) {
+		t.Errorf("%.100v: the record that is there is not held any more", err)
+	}
+}
+
+// Who was ended between holding an Environment and writing its record leaves nothing behind that could never be deleted.
+func TestAnEnvironmentThatIsHeldForNothing(t *testing.T) {
+	w := newSwitching(t)
+	environments := w.cluster.objects.Resource(v1alpha1.Environments)
+	shown := EnvironmentShown{State: "on"}
+	for what, write := range map[string]func() error{
+		"shown":  func() error { return w.cluster.PublishEnvironment(t.Context(), w.name, shown) },
+		"wished": func() error { return w.cluster.Wish(t.Context(), w.name, &fleet.Wish{On: true}) },
+	} {
+		w.environment()
+		w.ok(w.cluster.PublishEnvironment(t.Context(), w.name, shown))
+		hold := `{"metadata":{"finalizers":["drover.dev/record"]}}`
+		_, err := environments.Patch(t.Context(), w.name, types.MergePatchType, []byte(hold), metav1.PatchOptions{})
+		w.ok(err)
+		w.ok(w.cluster.PublishEnvironment(t.Context(), w.name, shown))
+		if got := w.rawEnvironment().GetFinalizers(); len(got) != 1 {
+			t.Errorf("a record may be on its way: %v", got)
+		}
+		w.ok(environments.Delete(t.Context(), w.name, metav1.DeleteOptions{}))
+		w.eventually("that it is being deleted", func() bool { w.itself(); return w.cluster.knownEnvironment(w.name).GetDeletionTimestamp() != nil })
+		w.ok(write())
+		if _, err := environments.Get(t.Context(), w.name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			t.Errorf("%s, and still there: %v", what, err)
+		}
+		w.eventually("that it is gone", func() bool { return w.switched().Environment(w.name) == nil })
+	}
+}
+
+// Whoever replaces an Environment, as kubectl replace does, takes off what holds it; the next who writes puts that back.
+func TestAnEnvironmentIsReplaced(t *testing.T) {
+	w := newSwitching(t)
+	w.environment()
+	r := w.sleep("r-1")
+	shown := EnvironmentShown{State: "asleep", Asleep: true}
+	w.ok(w.remember(r))
+	w.ok(w.cluster.PublishEnvironment(t.Context(), w.name, shown))
+	for what, write := range map[string]func() error{
+		"shown":      func() error { return w.cluster.PublishEnvironment(t.Context(), w.name, shown) },
+		"wished":     func() error { return w.cluster.Wish(t.Context(), w.name, &fleet.Wish{On: true}) },
+		"remembered": func() error { return w.remember(r) },
+	} {
+		u := w.rawEnvironment()
+		delete(u.Object, "status")
+		u.SetAnnotations(nil)
+		u.SetFinalizers(nil)
+		_, err := w.cluster.objects.Resource(v1alpha1.Environments).Update(t.Context(), u, metav1.UpdateOptions{})
+		w.ok(err)
+		w.eventually("that it was replaced", func() bool { w.itself(); return len(w.cluster.knownEnvironment(w.name).GetFinalizers()) == 0 })
+		w.ok(write())
+		if got := w.rawEnvironment().GetFinalizers(); !slices.Equal(got, []string{v1alpha1.RecordFinalizer}) {
+			t.Errorf("%s, and held by %v", what, got)
+		}
+	}
+	if got := w.itself().Record; !reflect.DeepEqual(got, &r) {
+		t.Errorf("got %+v", got)
 	}
 }
 
@@ -480,6 +631,14 @@ func TestPublishEnvironment(t *testing.T) {
 	got.Summary.Since = want.Since
 	if !reflect.DeepEqual(got.Summary, want) || len(got.Conditions) != 2 || got.Conditions[0].Type != v1alpha1.Asleep || got.Conditions[0].Status != "False" || got.Conditions[0].Reason != "Going_to_sleep" {
 		t.Errorf("%+v", got)
+	}
+	if after, _ := show(v); after != before {
+		t.Error("written again")
+	}
+	v.Waiting = lines(300)
+	before, got = show(v)
+	if n := len(got.Summary.Waiting); n != shownLines+1 || got.Summary.Waiting[shownLines] != "and 290 more" || len(got.Conditions[1].Message) > shownBytes || !strings.HasPrefix(got.Conditions[1].Message, v.Waiting[0]+"; ") {
+		t.Errorf("%d lines, %q", n, got.Conditions[1].Message)
 	}
 	if after, _ := show(v); after != before {
 		t.Error("written again")

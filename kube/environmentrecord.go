@@ -68,12 +68,13 @@ func only(all map[string]any, keys ...string) map[string]any {
 }
 
 // remember writes the record of a sleep. What is there of it before is never changed. The Environment then stays until the record is over, even if
-// somebody deletes it: it would take the record along.
+// somebody deletes it: it would take the record along. Without a record it is not kept: what holds it goes again when the record is refused.
 func (c *Cluster) remember(ctx context.Context, a fleet.Action) error {
 	if a.Sleep == nil || a.Sleep.Run != a.Run || a.Run == "" {
 		return fmt.Errorf("remember sleep of environment %s: want a record of run %s", a.Environment, a.Run)
 	}
-	return again(func() error {
+	took := false
+	err := again(func() error {
 		e, err := c.liveEnvironment(ctx, a.Environment)
 		if err != nil {
 			return err
@@ -81,11 +82,12 @@ func (c *Cluster) remember(ctx context.Context, a fleet.Action) error {
 		if err := mayRemember(e, a); err != nil {
 			return err
 		}
-		want := v1alpha1.FromSleepRecord(*a.Sleep)
+		want := told(v1alpha1.FromSleepRecord(*a.Sleep))
 		if e.record != nil {
 			want = want.After(e.record)
 		}
-		if err := c.setFinalizers(ctx, e, with(e.GetFinalizers(), v1alpha1.RecordFinalizer)); err != nil {
+		took = took || e.record == nil && !slices.Contains(e.GetFinalizers(), v1alpha1.RecordFinalizer)
+		if err := c.setFinalizers(ctx, e, finalizersOf(e.Unstructured, true)); err != nil {
 			return err
 		}
 		switch {
@@ -99,6 +101,48 @@ func (c *Cluster) remember(ctx context.Context, a fleet.Action) error {
 		}
 		return c.setStatus(ctx, e, &want, e.sleeps)
 	})
+	if err != nil && took {
+		c.unhold(ctx, a.Environment)
+	}
+	return err
+}
+
+// unhold takes the finalizer off an Environment that has no record, as far as that can be done now: when it is deleted, whoever shows it to people does it.
+// A record that is written at the same moment keeps it: one of both writes is of an older version, and is refused.
+func (c *Cluster) unhold(ctx context.Context, name string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unholdWithin)
+	defer cancel()
+	if e, err := c.liveEnvironment(ctx, name); err == nil && e != nil && e.record == nil {
+		_ = c.setFinalizers(ctx, e, without(e.GetFinalizers(), v1alpha1.RecordFinalizer))
+	}
+}
+
+// unholdWithin is short: whoever asked for the record waits for it.
+const unholdWithin = 5 * time.Second
+
+// finalizersOf are those that an Environment is to have. One that has a record is held; one that has none, and is being deleted, is not. The API server
+// takes no new ones of an object that is being deleted.
+func finalizersOf(u *unstructured.Unstructured, record bool) []string {
+	deleted := u.GetDeletionTimestamp() != nil
+	switch {
+	case record && !deleted:
+		return with(u.GetFinalizers(), v1alpha1.RecordFinalizer)
+	case !record && deleted:
+		return without(u.GetFinalizers(), v1alpha1.RecordFinalizer)
+	}
+	return u.GetFinalizers()
+}
+
+// held has the finalizer where it belongs. Whoever replaces the object, as kubectl replace does, takes it off; and who was ended between it and the record
+// has left it behind.
+func (c *Cluster) held(ctx context.Context, e *sleeping) error {
+	return c.setFinalizers(ctx, e, finalizersOf(e.Unstructured, hasRecord(e.Unstructured)))
+}
+
+// hasRecord tells whether the object has a record, be it readable or not.
+func hasRecord(u *unstructured.Unstructured) bool {
+	status, _ := u.Object["status"].(map[string]any)
+	return status["record"] != nil
 }
 
 // mayRemember refuses when the record has no place.
@@ -155,7 +199,7 @@ func (c *Cluster) setFinalizers(ctx context.Context, e *sleeping, finalizers []s
 	return nil
 }
 
-// setStatus writes the record and the sleeps, and leaves the rest of the status as it was read.
+// setStatus writes the record and as many of the sleeps as have room, and leaves the rest of the status as it was read.
 func (c *Cluster) setStatus(ctx context.Context, e *sleeping, record *v1alpha1.SleepRecord, sleeps []v1alpha1.Sleep) error {
 	u := e.DeepCopy()
 	unstructured.RemoveNestedField(u.Object, "status", "record")
@@ -169,6 +213,7 @@ func (c *Cluster) setStatus(ctx context.Context, e *sleeping, record *v1alpha1.S
 		}
 	}
 	var list []any
+	sleeps = recent(sleeps)
 	for i := range sleeps {
 		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&sleeps[i])
 		if err != nil {
@@ -221,8 +266,7 @@ func (c *Cluster) conclude(ctx context.Context, a fleet.Action) error {
 		if e.record == nil && e.over(a.Run) {
 			return nil
 		}
-		sleeps := append(slices.Clone(e.sleeps), v1alpha1.FromSleep(*a.Ended))
-		return c.setStatus(ctx, e, nil, sleeps[max(0, len(sleeps)-v1alpha1.KeptSleeps):])
+		return c.setStatus(ctx, e, nil, append(slices.Clone(e.sleeps), v1alpha1.FromSleep(*a.Ended)))
 	})
 }
 
@@ -247,6 +291,7 @@ func (c *Cluster) Wish(ctx context.Context, environment string, w *fleet.Wish) e
 		return classify(fmt.Errorf("wish of environment %s: %w", environment, err))
 	}
 	c.wroteEnvironment(u)
+	_ = c.held(ctx, &sleeping{Unstructured: u}) // the wish is there; whoever writes next tries this again
 	return nil
 }
 
@@ -315,9 +360,9 @@ type EnvironmentShown struct {
 	Waiting []string
 }
 
-// PublishEnvironment shows people how an environment is. One that is gone needs nothing shown.
+// PublishEnvironment shows people how an environment is, and sees to it that one with a record is held. One that is gone needs nothing shown.
 func (c *Cluster) PublishEnvironment(ctx context.Context, name string, v EnvironmentShown) error {
-	if u := c.knownEnvironment(name); u != nil && v.patch(u) == nil {
+	if u := c.knownEnvironment(name); u != nil && v.patch(u) == nil && slices.Equal(finalizersOf(u, hasRecord(u)), u.GetFinalizers()) {
 		return nil
 	}
 	return again(func() error {
@@ -328,6 +373,11 @@ func (c *Cluster) PublishEnvironment(ctx context.Context, name string, v Environ
 		case err != nil:
 			return classify(fmt.Errorf("read environment %s: %w", name, err))
 		}
+		e := &sleeping{Unstructured: u}
+		if err := c.held(ctx, e); err != nil || e.gone() {
+			return err
+		}
+		u = e.Unstructured
 		patch := v.patch(u)
 		if patch == nil {
 			return nil
@@ -378,12 +428,12 @@ func (v *EnvironmentShown) patch(u *unstructured.Unstructured) change {
 // status is what is shown, after what was.
 func (v *EnvironmentShown) status(was v1alpha1.EnvironmentStatus, generation int64) v1alpha1.EnvironmentStatus {
 	next := *was.DeepCopy()
-	next.Summary = v1alpha1.EnvironmentSummary{State: v.State, Next: v.Next, Saved: v.Saved, Waiting: slices.Clone(v.Waiting)}
+	next.Summary = v1alpha1.EnvironmentSummary{State: v.State, Next: v.Next, Saved: v.Saved, Waiting: few(v.Waiting, shownLines)}
 	if !v.Since.IsZero() {
 		next.Summary.Since = metav1.NewTime(v.Since.UTC().Truncate(time.Second))
 	}
 	for kind, holds := range map[string]bool{v1alpha1.Asleep: v.Asleep, v1alpha1.Ready: v.Ready} {
-		one := metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: v.reason(), Message: strings.Join(v.Waiting, "; "), ObservedGeneration: generation}
+		one := metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: v.reason(), Message: short(strings.Join(next.Summary.Waiting, "; "), shownBytes), ObservedGeneration: generation}
 		if holds {
 			one.Status = metav1.ConditionTrue
 		}

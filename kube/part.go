@@ -29,6 +29,7 @@ type switchable struct {
 // Annotations of others by which their controllers stand still.
 const (
 	kedaPaused  = "autoscaling.keda.sh/paused-replicas"
+	kedaStopped = "autoscaling.keda.sh/paused" // no new Jobs of a ScaledJob, which has no replicas
 	argoSkipped = "argocd.argoproj.io/skip-reconcile"
 )
 
@@ -44,6 +45,7 @@ var switchables = []switchable{
 	{"CronJob", resourceOf("batch", "v1", "cronjobs"), fleet.Suspended, ofSuspend, "true", false},
 	{"Rollout", resourceOf("argoproj.io", "v1alpha1", "rollouts"), fleet.Scaled, ofReplicas, "0", true},
 	{"ScaledObject", resourceOf("keda.sh", "v1alpha1", "scaledobjects"), fleet.Held, []string{"metadata", "annotations", kedaPaused}, "0", true},
+	{"ScaledJob", resourceOf("keda.sh", "v1alpha1", "scaledjobs"), fleet.Suspended, []string{"metadata", "annotations", kedaStopped}, "true", true},
 	{"Application", resourceOf("argoproj.io", "v1alpha1", "applications"), fleet.Unsynced, []string{"metadata", "annotations", argoSkipped}, "true", true},
 	{"Kustomization", resourceOf("kustomize.toolkit.fluxcd.io", "v1", "kustomizations"), fleet.Unsynced, ofSuspend, "true", true},
 	{"HelmRelease", resourceOf("helm.toolkit.fluxcd.io", "v2", "helmreleases"), fleet.Unsynced, ofSuspend, "true", true},

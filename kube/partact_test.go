@@ -116,6 +116,8 @@ var manifests = []struct {
 	{"four", "Rollout", `{"spec":{"replicas":4}}`, `{"spec":{"replicas":4}}`},
 	{"without a number", "Rollout", `{"spec":{"strategy":{}}}`, `{"spec":{"replicas":null}}`},
 	{"free", "ScaledObject", `{"metadata":{"annotations":{"theirs":"stays"}},"spec":{"scaleTargetRef":{"name":"web"}}}`, `{"metadata":{"annotations":{"autoscaling.keda.sh/paused-replicas":null}}}`},
+	{"free", "ScaledJob", `{"metadata":{"annotations":{"theirs":"stays"}},"spec":{"jobTargetRef":{}}}`, `{"metadata":{"annotations":{"autoscaling.keda.sh/paused":null}}}`},
+	{"let go by a word", "ScaledJob", `{"metadata":{"annotations":{"autoscaling.keda.sh/paused":"false"}},"spec":{}}`, `{"metadata":{"annotations":{"autoscaling.keda.sh/paused":"false"}}}`},
 	{"held at five", "ScaledObject", `{"metadata":{"annotations":{"autoscaling.keda.sh/paused-replicas":"5"}},"spec":{}}`, `{"metadata":{"annotations":{"autoscaling.keda.sh/paused-replicas":"7"}}}`},
 	{"synced", "Application", `{"spec":{"project":"x"}}`, `{"metadata":{"annotations":{"argocd.argoproj.io/skip-reconcile":"false"}}}`},
 	{"skipped before", "Application", `{"metadata":{"annotations":{"argocd.argoproj.io/skip-reconcile":"true"}},"spec":{}}`, ""},

@@ -148,6 +148,10 @@ func TestObserveParts(t *testing.T) {
 	if got := s.part("ScaledObject", "web"); got.Turn != fleet.Held || !got.Off || got.Value != "0" || got.Scales != (fleet.Owner{Kind: "Deployment", Namespace: "shop", Name: "web"}) {
 		t.Errorf("%+v", got)
 	}
+	s.show(s.in.others["ScaledJob"], `{"kind":"ScaledJob","metadata":{"namespace":"shop","name":"import","labels":{"a":"b"},"annotations":{"autoscaling.keda.sh/paused":"true"}},"spec":{"jobTargetRef":{}}}`)
+	if got := s.part("ScaledJob", "import"); got.Turn != fleet.Suspended || !got.Off || got.Value != "true" || got.Labels["a"] != "b" || got.Scales.Kind != "" {
+		t.Errorf("%+v", got)
+	}
 	s.show(s.in.others["Rollout"], `{"kind":"Rollout","metadata":{"namespace":"shop","name":"api","generation":2},"spec":{"replicas":1,"template":{"metadata":{"labels":{"app":"api"}},"spec":{"nodeSelector":{"a":"b"},"containers":[{"name":"a","image":"pgbouncer:1"}]}}},"status":{"observedGeneration":"2","replicas":1,"updatedReplicas":1,"readyReplicas":1}}`)
 	if got := s.part("Rollout", "api"); got.Value != "1" || !got.Rolled || !got.Pooler || got.Selector["a"] != "b" {
 		t.Errorf("%+v", got)
@@ -162,7 +166,7 @@ func TestObserveParts(t *testing.T) {
 	for _, p := range s.look().Parts {
 		kinds = append(kinds, p.Kind)
 	}
-	if !slices.Equal(kinds, []string{"CronJob", "Deployment", "Rollout", "ScaledObject", "StatefulSet"}) {
+	if !slices.Equal(kinds, []string{"CronJob", "Deployment", "Rollout", "ScaledJob", "ScaledObject", "StatefulSet"}) {
 		t.Errorf("order %v", kinds)
 	}
 	s.in.others["Rollout"].kind.err = apierrors.NewNotFound(switchableOf("Rollout").resource.GroupResource(), "")

@@ -99,7 +99,7 @@ var EnvironmentRights = []Right{
 	{rule("batch", follow, "jobs"), "", "whether one is running"},
 	{rule("argoproj.io", []string{"get", "list", "watch", "patch"}, "rollouts", "applications"), "", "switch Argo Rollouts off and on, pause Argo CD"},
 	{rule("argoproj.io", follow, "applicationsets"), "", "whether one would take the pause of an application back"},
-	{rule("keda.sh", []string{"get", "list", "watch", "patch"}, "scaledobjects"), "", "pause KEDA"},
+	{rule("keda.sh", []string{"get", "list", "watch", "patch"}, "scaledjobs", "scaledobjects"), "", "pause KEDA"},
 	{rule("kustomize.toolkit.fluxcd.io", []string{"get", "list", "watch", "patch"}, "kustomizations"), "", "pause Flux"},
 	{rule("helm.toolkit.fluxcd.io", []string{"get", "list", "watch", "patch"}, "helmreleases"), "", "pause Flux"},
 	{rule("discovery.k8s.io", follow, "endpointslices"), "", "whether services have pods again"},

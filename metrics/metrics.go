@@ -7,6 +7,7 @@
 package metrics
 
 import (
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -25,12 +26,14 @@ type Set struct {
 
 	mu    sync.Mutex
 	words map[string]map[string]bool // values that were seen, by metric and label
+
+	states map[[2]string]bool // of environments, that were seen
 }
 
 // New makes the metrics of a process of that version. Those without labels are there from the start, at zero.
 func New(version string) *Set {
 	s := &Set{
-		registry: prometheus.NewRegistry(), words: map[string]map[string]bool{},
+		registry: prometheus.NewRegistry(), words: map[string]map[string]bool{}, states: map[[2]string]bool{},
 		counters: map[string]*prometheus.CounterVec{}, gauges: map[string]*prometheus.GaugeVec{}, histograms: map[string]*prometheus.HistogramVec{},
 	}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -144,6 +147,45 @@ func (s *Set) Switched(d time.Duration) { s.observe(storeSwitch, d) }
 
 // Moving notes how many moves are in progress in each store: one or none. Stores that are not named have none.
 func (s *Set) Moving(byStore map[string]int) { s.replace(storeActive, byStore) }
+
+// Environment is what is told of one.
+type Environment struct {
+	Name, State            string
+	Holds, Fights, Blocked int
+}
+
+// Environments notes how all environments are. One that is not named any more is in no state, and nothing is waited for.
+func (s *Set) Environments(all []Environment) {
+	state := map[[2]string]int{}
+	waits, fought, blocked := map[string]int{}, map[string]int{}, map[string]int{}
+	for _, e := range all {
+		words := s.bound(envState, []string{e.Name, e.State})
+		state[[2]string{words[0], words[1]}]++
+		waits[e.Name], fought[e.Name], blocked[e.Name] = e.Holds, e.Fights, e.Blocked
+	}
+	s.stateOf(state)
+	s.replace(envHolds, waits)
+	s.replace(envFights, fought)
+	s.replace(envBlocked, blocked)
+}
+
+// stateOf sets the states, and to 0 those that were.
+func (s *Set) stateOf(now map[[2]string]int) {
+	s.mu.Lock()
+	for pair := range now {
+		s.states[pair] = true
+	}
+	all := maps.Clone(s.states)
+	s.mu.Unlock()
+	for pair := range all {
+		s.gauges[envState].WithLabelValues(pair[0], pair[1]).Set(float64(now[pair]))
+	}
+}
+
+// Saved adds money that an environment's sleep has saved.
+func (s *Set) Saved(environment, currency string, amount float64) {
+	s.counters[envSaved].WithLabelValues(s.bound(envSaved, []string{environment, currency})...).Add(max(0, amount))
+}
 
 // Leader notes whether this process leads.
 func (s *Set) Leader(leads bool) {

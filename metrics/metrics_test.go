@@ -73,6 +73,10 @@ func everything(s *Set) {
 	s.StoreMoved(90 * time.Second)
 	s.Switched(1200 * time.Millisecond)
 	s.Moving(map[string]int{"shop/orders": 1})
+	s.Environments([]Environment{{Name: "staging", State: "stopping", Holds: 1}, {Name: "qa", State: "on"}})
+	s.Environments([]Environment{{Name: "staging", State: "asleep", Holds: 2, Fights: 3, Blocked: 4}})
+	s.Saved("staging", "USD", 1.5)
+	s.Saved("staging", "USD", -1)
 	s.Leader(true)
 	s.Tick(20 * time.Millisecond)
 }
@@ -106,6 +110,16 @@ func TestEverythingIsCounted(t *testing.T) {
 		"drover_store_move_seconds{}":                                            "1 of 90",
 		"drover_store_switch_seconds{}":                                          "1 of 1.2",
 		"drover_store_move_active{store=shop/orders}":                            "1",
+		"drover_environment_state{environment=staging,state=stopping}":           "0",
+		"drover_environment_state{environment=staging,state=asleep}":             "1",
+		"drover_environment_state{environment=qa,state=on}":                      "0",
+		"drover_environment_saved_total{currency=USD,environment=staging}":       "1.5",
+		"drover_environment_holds{environment=staging}":                          "2",
+		"drover_environment_holds{environment=qa}":                               "0",
+		"drover_environment_fights{environment=staging}":                         "3",
+		"drover_environment_fights{environment=qa}":                              "0",
+		"drover_environment_blocked{environment=staging}":                        "4",
+		"drover_environment_blocked{environment=qa}":                             "0",
 		"drover_leader{}":                                                        "1",
 		"drover_tick_seconds{}":                                                  "1 of 0.02",
 		"drover_build_info{version=v1.2.3}":                                      "1",

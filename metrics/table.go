@@ -49,6 +49,11 @@ const (
 	storeSwitch    = "drover_store_switch_seconds"
 	storeMove      = "drover_store_move_seconds"
 	storeActive    = "drover_store_move_active"
+	envState       = "drover_environment_state"
+	envSaved       = "drover_environment_saved_total"
+	envHolds       = "drover_environment_holds"
+	envFights      = "drover_environment_fights"
+	envBlocked     = "drover_environment_blocked"
 	leader         = "drover_leader"
 	tick           = "drover_tick_seconds"
 	build          = "drover_build_info"
@@ -58,6 +63,7 @@ var (
 	kind   = Label{"kind", "terminate-hook, launch-hook, spot, rebalance, state, scheduled, capacity-block, capacity-reservation, test, canary; none for what was not understood"}
 	source = Label{"source", "eventbridge, auto-scaling, sns, sweep, imds, person; none for what was not understood"}
 	store  = Label{"store", "namespace/name of a store"}
+	named  = Label{"environment", "name of an environment"}
 	fate   = Label{"fate", "stored, known, ignored, foreign, poison, canary, failed"}
 )
 
@@ -86,6 +92,11 @@ var Table = []Metric{
 		[]float64{0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8}},
 	{storeMove, Histogram, nil, "From when a move of a pod of a store was written down to when everything was as before.", []float64{5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 14400}},
 	{storeActive, Gauge, []Label{store}, "1 while a pod of the store is being moved, by whichever run.", nil},
+	{envState, Gauge, []Label{named, {"state", "on, stopping, asleep, starting, unclear"}}, "1 for the state in which an environment is, 0 for the others that it was in.", nil},
+	{envSaved, Counter, []Label{named, {"currency", "USD, EUR, ..."}}, "Money that sleeping has saved since this process leads: prices times hours in which everything was off, less what still billed.", nil},
+	{envHolds, Gauge, []Label{named}, "What the switching of an environment waits for now.", nil},
+	{envFights, Gauge, []Label{named}, "How often somebody else switched parts of an environment back on in this sleep.", nil},
+	{envBlocked, Gauge, []Label{named}, "Findings that keep an environment from being switched off, though it should be.", nil},
 	{leader, Gauge, nil, "1 for the process that leads, otherwise 0.", nil},
 	{tick, Histogram, nil, "How long a tick took to observe the fleet and decide.", []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}},
 	{build, Gauge, []Label{{"version", "drover's"}}, "Always 1.", nil},

@@ -65,6 +65,7 @@ type Wanted struct {
 	LaunchHooks     bool          // new instances are held too, until they are Ready nodes
 	Managed         bool          // managed node groups get hooks beside those of EKS
 	DrainFor        time.Duration // the controller's policy: how long a hook may hold an instance for its pods
+	Environments    Environments  // whose switching Rights may grant
 
 	Others []Group // Removal: groups of which nothing but a hook's own mark may say that they are the cluster's
 	Force  bool    // Removal: also while hooks hold instances

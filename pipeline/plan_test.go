@@ -447,6 +447,51 @@ DroverPublicParameters[ssm:GetParameter][arn:aws:ssm:eu-west-1::parameter/aws/se
 	}
 }
 
+// Rights to switch environments are limited to what these name, and none that nothing limits is granted.
+func TestRightsOfEnvironments(t *testing.T) {
+	w := wanted()
+	w.Environments = Environments{
+		Databases: []string{"instance stg", "cluster stg-reports"}, MarkKey: "aws:ResourceTag/drover:environment", Marks: []string{"staging *", "dev *"},
+		Archives: []string{"records", "records/staging"}, NodeRoles: []string{"arn:aws:iam::111122223333:role/nodes"},
+	}
+	actions := map[Scope][]string{
+		OnDatabases: {"rds:AddTagsToResource"}, OnMarked: {"rds:StopDBInstance"}, OnBucket: {"s3:ListBucket"}, OnObjects: {"s3:PutObject"}, OnRole: {"iam:PassRole"},
+		OnAll: {"rds:DescribeDBInstances", "rds:DescribeDBInstances"},
+	}
+	got, err := w.Rights(bare(), actions, "k", "v")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d struct{ Statement []statement }
+	if err := json.Unmarshal([]byte(got), &d); err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, s := range d.Statement {
+		lines = append(lines, fmt.Sprintf("%s%v%v%v", s.Sid, s.Action, s.Resource, s.Condition))
+	}
+	want := `DroverObserve[rds:DescribeDBInstances][*]map[]
+DroverDatabases[rds:AddTagsToResource][arn:aws:rds:eu-west-1:111122223333:db:stg arn:aws:rds:eu-west-1:111122223333:cluster:stg-reports]map[]
+DroverMarkedDatabases[rds:StopDBInstance][arn:aws:rds:eu-west-1:111122223333:db:stg arn:aws:rds:eu-west-1:111122223333:cluster:stg-reports]map[StringLike:map[aws:ResourceTag/drover:environment:[staging * dev *]]]
+DroverArchive[s3:ListBucket][arn:aws:s3:::records]map[]
+DroverRecords[s3:PutObject][arn:aws:s3:::records/* arn:aws:s3:::records/staging/*]map[]
+DroverNodeRole[iam:PassRole][arn:aws:iam::111122223333:role/nodes]map[StringEquals:map[iam:PassedToService:[eks.amazonaws.com]]]`
+	if strings.Join(lines, "\n") != want {
+		t.Errorf("rights:\n%s", strings.Join(lines, "\n"))
+	}
+	for _, lacking := range []struct {
+		on   Scope
+		with Environments
+	}{
+		{OnDatabases, Environments{}}, {OnMarked, Environments{Databases: []string{"instance stg"}}}, {OnBucket, Environments{}}, {OnObjects, Environments{}}, {OnRole, Environments{}},
+	} {
+		w.Environments = lacking.with
+		if _, err := w.Rights(bare(), map[Scope][]string{lacking.on: {"an:Action"}}, "k", "v"); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("actions on %q", lacking.on)) {
+			t.Errorf("%s, with nothing that it could be limited to: %v", lacking.on, err)
+		}
+	}
+}
+
 // IAM takes so many characters and no more, however many groups lack the tag.
 func TestRightsFitIntoAPolicy(t *testing.T) {
 	w := wanted()

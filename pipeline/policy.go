@@ -3,6 +3,7 @@ package pipeline
 import (
 	"encoding/json"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 )
@@ -15,12 +16,12 @@ const (
 
 // statement is one of a policy's, as drover writes it.
 type statement struct {
-	Sid       string                         `json:"Sid"`
-	Effect    string                         `json:"Effect"`
-	Principal map[string]string              `json:"Principal,omitempty"`
-	Action    []string                       `json:"Action"`
-	Resource  []string                       `json:"Resource"`
-	Condition map[string]map[string][]string `json:"Condition,omitempty"`
+	Sid       string            `json:"Sid"`
+	Effect    string            `json:"Effect"`
+	Principal map[string]string `json:"Principal,omitempty"`
+	Action    []string          `json:"Action"`
+	Resource  []string          `json:"Resource"`
+	Condition condition         `json:"Condition,omitempty"`
 }
 
 // statements let in what fills the queue, and only from this account: EventBridge by drover's own rules, SNS from topics of this account and region.
@@ -33,7 +34,7 @@ func (w Wanted) statements() []statement {
 	let := func(sid, service, operator, key string, values ...string) statement {
 		return statement{
 			Sid: sid, Effect: "Allow", Principal: map[string]string{"Service": service}, Action: []string{"sqs:SendMessage"},
-			Resource: []string{w.QueueARN(w.QueueName())}, Condition: map[string]map[string][]string{operator: {key: values}},
+			Resource: []string{w.QueueARN(w.QueueName())}, Condition: condition{operator: {key: values}},
 		}
 	}
 	return []statement{
@@ -135,6 +136,12 @@ const (
 	OnDead    Scope = "dead-letters"
 	OnCluster Scope = "cluster"
 	OnPublic  Scope = "public" // parameters that AWS publishes
+
+	OnDatabases Scope = "databases" // of environments
+	OnMarked    Scope = "marked"    // those of them that an environment has marked
+	OnBucket    Scope = "bucket"    // of records
+	OnObjects   Scope = "objects"   // in it
+	OnRole      Scope = "role"      // of nodes
 )
 
 const (
@@ -144,42 +151,89 @@ const (
 	policyAtMost = 6144
 )
 
-// Rights is the IAM policy that grants these actions, least privilege: what changes anything is limited to the cluster's own groups and queues. Its
-// groups are those with the tag of condition, those of tomorrow included, and by name those that lack it today; where they are many, by what their
-// names begin with. A scope that it does not know is an error: it would be granted on nothing, or on everything. So is a policy longer than IAM takes.
-func (w Wanted) Rights(f Found, actions map[Scope][]string, conditionKey, conditionValue string) (string, error) {
-	known := map[Scope]bool{}
-	d := struct {
-		Version   string
-		Statement []statement
-	}{Version: "2012-10-17"}
-	add := func(sid string, on Scope, resources ...string) {
-		known[on] = true
-		if granted := slices.Sorted(slices.Values(actions[on])); len(granted) > 0 && len(resources) > 0 {
-			d.Statement = append(d.Statement, statement{Sid: sid, Effect: "Allow", Action: granted, Resource: resources})
+// Environments are what rights to switch environments are limited to. Where one of them is empty, no right on that can be granted.
+type Environments struct {
+	Databases []string // as fleet.DatabaseID prints them
+	MarkKey   string   // the condition's key for the tag by which an environment marks a database
+	Marks     []string // and its values, with an asterisk where anything may follow
+	Archives  []string // BUCKET or BUCKET/PREFIX
+	NodeRoles []string // ARNs of the roles that new nodes may get
+}
+
+// grants is a policy being made.
+type grants struct {
+	actions    map[Scope][]string
+	known      map[Scope]bool
+	statements []statement
+}
+
+// condition is a statement's.
+type condition map[string]map[string][]string
+
+// add grants the actions on a scope, if there are any, on these resources.
+func (g *grants) add(sid string, on Scope, when condition, resources ...string) {
+	if len(resources) == 0 {
+		return
+	}
+	g.known[on] = true
+	if granted := slices.Compact(slices.Sorted(slices.Values(g.actions[on]))); len(granted) > 0 {
+		g.statements = append(g.statements, statement{Sid: sid, Effect: "Allow", Action: granted, Resource: resources, Condition: when})
+	}
+}
+
+// environments grants what switching them takes.
+func (g *grants) environments(w *Wanted) {
+	e := &w.Environments
+	var databases, buckets, objects []string
+	for _, id := range e.Databases {
+		if name, ok := strings.CutPrefix(id, "cluster "); ok {
+			databases = append(databases, w.arn("rds", "cluster:"+name))
+		} else {
+			databases = append(databases, w.arn("rds", "db:"+strings.TrimPrefix(id, "instance ")))
 		}
 	}
-	add("DroverObserve", OnAll, "*")
-	add("DroverOwnGroups", OnGroups, w.groupARN("*"))
-	if n := len(d.Statement); n > 0 && d.Statement[n-1].Sid == "DroverOwnGroups" {
-		d.Statement[n-1].Condition = map[string]map[string][]string{"StringEquals": {conditionKey: {conditionValue}}}
+	for _, a := range e.Archives {
+		bucket, prefix, _ := strings.Cut(a, "/")
+		buckets = append(buckets, fmt.Sprintf("arn:%s:s3:::%s", partition(w.Region), bucket))
+		objects = append(objects, fmt.Sprintf("arn:%s:s3:::%s", partition(w.Region), path.Join(bucket, prefix, "*")))
 	}
+	g.add("DroverDatabases", OnDatabases, nil, databases...)
+	if len(e.Marks) > 0 {
+		g.add("DroverMarkedDatabases", OnMarked, condition{"StringLike": {e.MarkKey: e.Marks}}, databases...)
+	}
+	g.add("DroverArchive", OnBucket, nil, slices.Compact(slices.Sorted(slices.Values(buckets)))...)
+	g.add("DroverRecords", OnObjects, nil, objects...)
+	g.add("DroverNodeRole", OnRole, condition{"StringEquals": {"iam:PassedToService": {"eks.amazonaws.com"}}}, e.NodeRoles...)
+}
+
+// Rights is the IAM policy that grants these actions, least privilege: what changes anything is limited to the cluster's own groups and queues, and to
+// what Environments name. Its groups are those with the tag of condition, those of tomorrow included, and by name those that lack it today; where they are
+// many, by what their names begin with. A scope that it does not know is an error: it would be granted on nothing, or on everything. So is a policy longer than IAM takes.
+func (w Wanted) Rights(f Found, actions map[Scope][]string, conditionKey, conditionValue string) (string, error) {
+	g := grants{actions: actions, known: map[Scope]bool{}}
+	g.add("DroverObserve", OnAll, nil, "*")
+	g.add("DroverOwnGroups", OnGroups, condition{"StringEquals": {conditionKey: {conditionValue}}}, w.groupARN("*"))
 	others := w.untagged(f)
 	var resources []string
 	for _, name := range shorten(others) {
 		resources = append(resources, w.groupARN(name))
 	}
-	add("DroverOtherGroups", OnGroups, resources...)
-	add("DroverTargets", OnTargets, w.arn("elasticloadbalancing", "targetgroup/*"))
-	add("DroverQueue", OnQueue, w.QueueARN(w.QueueName()))
-	add("DroverDeadLetters", OnDead, w.QueueARN(w.DeadName()))
-	add("DroverCluster", OnCluster, w.arn("eks", "cluster/"+w.Cluster), w.arn("eks", "nodegroup/"+w.Cluster+"/*/*"))
-	add("DroverPublicParameters", OnPublic, fmt.Sprintf("arn:%s:ssm:%s::parameter/aws/service/*", partition(w.Region), w.Region))
+	g.add("DroverOtherGroups", OnGroups, nil, resources...)
+	g.add("DroverTargets", OnTargets, nil, w.arn("elasticloadbalancing", "targetgroup/*"))
+	g.add("DroverQueue", OnQueue, nil, w.QueueARN(w.QueueName()))
+	g.add("DroverDeadLetters", OnDead, nil, w.QueueARN(w.DeadName()))
+	g.add("DroverCluster", OnCluster, nil, w.arn("eks", "cluster/"+w.Cluster), w.arn("eks", "nodegroup/"+w.Cluster+"/*/*"))
+	g.add("DroverPublicParameters", OnPublic, nil, fmt.Sprintf("arn:%s:ssm:%s::parameter/aws/service/*", partition(w.Region), w.Region))
+	g.environments(&w)
 	for on := range actions {
-		if !known[on] {
+		if !g.known[on] {
 			return "", fmt.Errorf("IAM policy: no resource is known for actions on %q: %v", on, actions[on])
 		}
 	}
+	d := struct {
+		Version   string
+		Statement []statement
+	}{"2012-10-17", g.statements}
 	b, err := json.MarshalIndent(d, "", "  ")
 	if err != nil {
 		return "", fmt.Errorf("IAM policy: %w", err)

@@ -56,8 +56,11 @@ func (w *World) patchNode(ctx context.Context, name string, patch map[string]any
 // eksPatience is how long EKS tries to empty a node.
 const eksPatience = 15 * time.Minute
 
-// drainNode evicts a node's pods as EKS does: all at once, again and again where a budget says no.
+// drainNode evicts a node's pods as EKS does: all at once, again and again where a budget says no. The node takes no new ones meanwhile.
 func (w *World) drainNode(ctx context.Context, name string) error {
+	if err := w.patchNode(ctx, name, map[string]any{"spec": map[string]any{"unschedulable": true}}); err != nil {
+		return fmt.Errorf("drain node %s: %w", name, err)
+	}
 	err := wait.PollUntilContextTimeout(ctx, 2*time.Second, eksPatience, true, func(ctx context.Context) (bool, error) {
 		pods, err := w.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("spec.nodeName", name).String()})
 		if err != nil {

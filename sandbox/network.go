@@ -36,4 +36,7 @@ func claim() (*network, error) {
 // address is the private IP of the n-th instance. Numbers come again after 250 instances; by then the first ones are long gone.
 func (n *network) address(i int) string { return fmt.Sprintf("127.%d.%d.1", n.octet, i%250+1) }
 
+// database is the address of the n-th database: below those of instances, and above what else is outside of the cluster.
+func (n *network) database(i int) string { return fmt.Sprintf("127.%d.0.%d", n.octet, 64+i%180) }
+
 func (n *network) release() { n.lock.Close() }

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"drover.dev/sandbox/cloud"
+	"drover.dev/sandbox/database"
 	"drover.dev/sandbox/machine"
 )
 
@@ -33,7 +34,7 @@ var poolerYAML string
 
 // PoolerPrograms says what the pooler's stage needs and this machine lacks.
 func PoolerPrograms() error {
-	_, err := postgresFolder()
+	_, err := database.Folder()
 	if _, lacking := exec.LookPath("pgbouncer"); lacking != nil {
 		if _, lacking := os.Stat("/usr/sbin/pgbouncer"); lacking != nil {
 			err = errors.Join(err, errors.New("pgbouncer: not on the PATH nor in /usr/sbin; install it, e.g. apt-get install pgbouncer"))

@@ -29,12 +29,3 @@ func TestFarewell(t *testing.T) {
 		}
 	}
 }
-
-func TestVersion(t *testing.T) {
-	if got := version("/usr/lib/postgresql/15/bin/postgres"); got != 15 {
-		t.Errorf("version %d, want 15", got)
-	}
-	if got := version("/usr/lib/postgresql/devel/bin/postgres"); got != 0 {
-		t.Errorf("version %d, want 0", got)
-	}
-}

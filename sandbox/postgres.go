@@ -7,13 +7,12 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"runtime"
-	"slices"
-	"strconv"
 	"syscall"
 	"time"
+
+	"drover.dev/sandbox/database"
 )
 
 // Database is a real PostgreSQL server outside of the cluster, as one of RDS is. It has an address of its own in the sandbox's network, and
@@ -37,7 +36,7 @@ func (d *Database) URL() string {
 
 // StartDatabase makes an empty database in the sandbox's folder and starts its server. Close ends it; so does the end of this process.
 func (w *World) StartDatabase(ctx context.Context) (*Database, error) {
-	bin, err := postgresFolder()
+	bin, err := database.Folder()
 	if err != nil {
 		return nil, err
 	}
@@ -126,28 +125,6 @@ func (d *Database) Close() {
 	}
 }
 
-// postgresFolder finds PostgreSQL's programs, which Debian keeps off the PATH: several versions may be installed.
-func postgresFolder() (string, error) {
-	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
-	if err == nil && len(found) > 0 {
-		return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) })), nil
-	}
-	path, err := exec.LookPath("postgres")
-	if err != nil {
-		return "", errors.New("PostgreSQL: no program postgres in /usr/lib/postgresql nor on the PATH; install it, e.g. apt-get install postgresql")
-	}
-	if path, err = filepath.EvalSymlinks(path); err != nil {
-		return "", fmt.Errorf("PostgreSQL: %w", err)
-	}
-	return filepath.Dir(path), nil
-}
-
-// version is the number in /usr/lib/postgresql/15/bin/postgres; 0 if there is none.
-func version(path string) int {
-	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path))))
-	return n
-}
-
 // homeFor makes a folder for a server that refuses to run as root, and says as whom to run it. The sandbox's own folder becomes
 // passable for that: what is secret in it is closed by itself.
 func (w *World) homeFor(dir string) (*syscall.SysProcAttr, error) {
@@ -155,33 +132,10 @@ func (w *World) homeFor(dir string) (*syscall.SysProcAttr, error) {
 		return nil, err
 	}
 	attr := dieWithUs()
-	if os.Geteuid() != 0 {
-		return attr, nil
-	}
-	who, err := serverUser()
-	if err != nil {
-		return nil, err
+	who, err := database.Account()
+	if err != nil || who == nil {
+		return attr, err
 	}
 	attr.Credential = who
 	return attr, errors.Join(os.Chmod(w.Dir, 0o711), os.Chown(dir, int(who.Uid), int(who.Gid)))
-}
-
-// serverUser is whom PostgreSQL runs as when this is root.
-func serverUser() (*syscall.Credential, error) {
-	u, err := user.Lookup("postgres")
-	if err != nil {
-		u, err = user.Lookup("nobody")
-	}
-	if err != nil {
-		return nil, err
-	}
-	uid, err := strconv.ParseUint(u.Uid, 10, 32)
-	if err != nil {
-		return nil, fmt.Errorf("user %s: id %q: %w", u.Username, u.Uid, err)
-	}
-	gid, err := strconv.ParseUint(u.Gid, 10, 32)
-	if err != nil {
-		return nil, fmt.Errorf("user %s: group %q: %w", u.Username, u.Gid, err)
-	}
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 }

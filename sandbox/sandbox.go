@@ -1,6 +1,6 @@
 // Package sandbox is a whole AWS region with an EKS-like cluster in it, on one machine: a real Kubernetes control plane (plane), a state
-// machine for AWS (cloud) that speaks AWS's own protocols (wire), machines that register as nodes and run pods (machine), and a load
-// balancer that carries traffic (balancer).
+// machine for AWS (cloud) that speaks AWS's own protocols (wire), machines that register as nodes and run pods (machine), a load
+// balancer that carries traffic (balancer), and PostgreSQL servers behind RDS (database).
 //
 // Start composes them into a World. Whoever talks to it needs a kubeconfig and an endpoint URL, nothing else: drover, kubectl and the aws
 // command line work against it unchanged. All of it lives on this machine's own addresses, and dies with the process that started it.
@@ -69,15 +69,16 @@ type World struct {
 	Balancer *balancer.Balancer
 	Endpoint string // URL of AWS
 
-	client   kubernetes.Interface
-	network  *network
-	server   *http.Server
-	log      *slog.Logger
-	logFile  *os.File
-	cancel   context.CancelFunc
-	work     sync.WaitGroup
-	mu       sync.Mutex
-	kubelets map[string]*plane.Kubelet // by instance id
+	databases databases
+	client    kubernetes.Interface
+	network   *network
+	server    *http.Server
+	log       *slog.Logger
+	logFile   *os.File
+	cancel    context.CancelFunc
+	work      sync.WaitGroup
+	mu        sync.Mutex
+	kubelets  map[string]*plane.Kubelet // by instance id
 }
 
 // Start brings a world up. The context bounds the start only; Stop ends the world.
@@ -115,7 +116,7 @@ func Start(ctx context.Context, o Options) (_ *World, err error) {
 	if w.network, err = claim(); err != nil {
 		return nil, err
 	}
-	w.Cloud = cloud.New(cloud.Config{Clock: cloud.RealClock(o.Speed), Timing: o.Timing, Addresses: w.network.address})
+	w.Cloud = w.newCloud(cloud.Config{Clock: cloud.RealClock(o.Speed), Timing: o.Timing, Addresses: w.network.address})
 	w.Cloud.AddCluster(EKSCluster, eksVersion)
 	w.Cloud.SetDrainedByOthers(true)
 	return w, w.populate(life)
@@ -213,6 +214,7 @@ func (w *World) Stop() {
 	if w.Cloud != nil {
 		w.Cloud.Close()
 	}
+	w.databases.close()
 	w.work.Wait()
 	w.mu.Lock()
 	kubelets := w.kubelets

@@ -314,7 +314,7 @@ type EnvironmentPolicy struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100
 	// +optional
-	Fights int32 `json:"fights,omitempty"`
+	Fights int64 `json:"fights,omitempty"` // so that no number too large is taken for a small one
 
 	// How long a stop or a start may take before it is called late. By default 1h.
 	// +optional

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"drover.dev/fleet"
@@ -33,6 +34,7 @@ func stored[T any](t *testing.T, in T) T {
 func proper(s *fleet.EnvironmentSpec, r *rand.Rand) {
 	pick := func(from ...string) string { return from[r.IntN(len(from))] }
 	s.Archive = pick("", "file:///var/lib/drover", "s3://records/drover")
+	s.Policy.Fights %= mostFights
 	s.Policy.Shared, s.Policy.Parents = fleet.SharedRule(pick("", "own", "refuse")), fleet.ParentRule(pick("", "refuse", "ignore"))
 	for i := range s.Workloads {
 		properly(&s.Workloads[i])
@@ -174,15 +176,63 @@ func TestAWishReadsBackExactly(t *testing.T) {
 			t.Errorf("%q: %v\n got %+v\nwant %+v", line, err, got, want)
 		}
 	}
-	if got, err := ParseWish("off"); err != nil || !reflect.DeepEqual(*got, fleet.Wish{By: "somebody"}) {
-		t.Errorf("in a hurry: %+v, %v", got, err)
+	for line, on := range map[string]bool{"off": false, "Off": false, " OFF ": false, "off\n": false, "on": true, "On": true, "\tON": true, " v1 On by=somebody": true} {
+		if got, err := ParseWish(line); err != nil || !reflect.DeepEqual(*got, fleet.Wish{On: on, By: "somebody"}) {
+			t.Errorf("in a hurry, %q: %+v, %v", line, got, err)
+		}
 	}
 	for line, want := range map[string]string{
-		"": "want on, off", "v1": "want on, off", "v2 on by=ann": "want on, off", "v1 maybe": "want on, off", "v1 on till=noon": `unknown field "till"`, "v1 off until=noon": "field until",
+		"": "want on, off", "v1": "want on, off", "v2 on by=ann": "want on, off", "v1 maybe": "want on, off", "o n": "want on, off", "true": "want on, off", "v1 on till=noon": `unknown field "till"`, "v1 off until=noon": "field until",
 	} {
 		if got, err := ParseWish(line); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %+v, %v, want %q", line, got, err, want)
 		}
+	}
+}
+
+// When somebody wished what does not say it, the object does, as long as its writer wrote nothing else.
+func TestWhenAWishWasWritten(t *testing.T) {
+	at := metav1.NewTime(time.Date(2026, 11, 20, 19, 0, 0, 0, time.FixedZone("CET", 3600)))
+	wish := `{"f:metadata":{"f:annotations":{".":{},"f:drover.dev/wish":{}}}}`
+	by := func(fields string) metav1.ManagedFieldsEntry {
+		return metav1.ManagedFieldsEntry{Manager: "kubectl-annotate", Operation: "Update", Time: &at, FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}
+	}
+	other := by(`{"f:spec":{"f:groups":{}},"f:metadata":{"f:annotations":{"f:team":{}}}}`)
+	timeless := by(wish)
+	timeless.Time = nil
+	for what, tc := range map[string]struct {
+		wish    string
+		entries []metav1.ManagedFieldsEntry
+		want    time.Time
+	}{
+		"nobody says":             {"off", nil, time.Time{}},
+		"its writer":              {"off", []metav1.ManagedFieldsEntry{other, by(wish)}, at.UTC()},
+		"without a dot":           {"off", []metav1.ManagedFieldsEntry{by(`{"f:metadata":{"f:annotations":{"f:drover.dev/wish":{}}}}`)}, at.UTC()},
+		"it says so itself":       {"v1 off at=2026-11-01T00:00:00Z", []metav1.ManagedFieldsEntry{by(wish)}, time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)},
+		"somebody else":           {"off", []metav1.ManagedFieldsEntry{other}, time.Time{}},
+		"with another annotation": {"off", []metav1.ManagedFieldsEntry{by(`{"f:metadata":{"f:annotations":{"f:drover.dev/wish":{},"f:team":{}}}}`)}, time.Time{}},
+		"with a label":            {"off", []metav1.ManagedFieldsEntry{by(`{"f:metadata":{"f:annotations":{"f:drover.dev/wish":{}},"f:labels":{}}}`)}, time.Time{}},
+		"with the spec":           {"off", []metav1.ManagedFieldsEntry{by(`{"f:spec":{},"f:metadata":{"f:annotations":{"f:drover.dev/wish":{}}}}`)}, time.Time{}},
+		"two":                     {"off", []metav1.ManagedFieldsEntry{by(wish), by(wish)}, time.Time{}},
+		"at no time":              {"off", []metav1.ManagedFieldsEntry{timeless}, time.Time{}},
+		"of nothing":              {"off", []metav1.ManagedFieldsEntry{{}}, time.Time{}},
+	} {
+		u := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{}}}
+		u.SetAnnotations(map[string]string{WishKey: tc.wish})
+		u.SetManagedFields(tc.entries)
+		got, _ := ReadEnvironment(u, "s")
+		if got.Wish == nil || got.Wish.On || !got.Wish.At.Equal(tc.want) || len(got.Trouble) > 0 {
+			t.Errorf("%s: %+v, want %s", what, got.Wish, tc.want)
+		}
+	}
+}
+
+// RDS knows no capital letters: whoever writes them means the same database, and the same price.
+func TestDatabasesHaveSmallLetters(t *testing.T) {
+	spec := EnvironmentSpec{Databases: []Database{{Instance: "Stg-RDS"}, {Cluster: "STG"}}, Prices: []Price{{Subject: "instance Stg-RDS", Awake: "1"}, {Subject: "M5.large", Awake: "1"}}}
+	got, bad := spec.Spec()
+	if len(bad) > 0 || got.Databases[0].ID != "instance stg-rds" || got.Databases[1].ID != "cluster stg" || got.Rates[0].Subject != "instance stg-rds" || got.Rates[1].Subject != "M5.large" {
+		t.Errorf("%v %+v", bad, got)
 	}
 }
 
@@ -262,6 +312,11 @@ func TestEnvironmentsWithMistakes(t *testing.T) {
 		{"operator: NotIn", "operator: notin", `spec.workloads[1].selector: "notin" is not a valid label selector operator`},
 		{"shared: Refuse", "shared: Mine", `spec.policy.shared: "Mine": want Own or Refuse`},
 		{"s3://drover", "s4://drover", "spec.archive: "},
+		{"s3://drover-records/staging", "s3://", `spec.archive: "s3://": want file:///folder`},
+		{"instance: stg-rds", "instance: no_such db!", `spec.databases[0]: "no_such db!": want a name as RDS has them`},
+		{"fights: 2", "fights: 101", "spec.policy.fights: 101: want 1 to 100"},
+		{"fights: 2", "fights: 4294967297", "spec.policy.fights"},
+		{"fights: 2", "fights: 9223372036854775808", "spec.policy.fights"},
 		{`awake: "0.0104"`, `awake: "cheap"`, `spec.prices[0].awake: "cheap": want a price`},
 		{`calendar: "BEGIN:VCALENDAR"`, "configMap: {namespace: a, name: b, key: c}", "spec.schedule.holidays.configMap: is read of Environments in the cluster only"},
 		{"spec:\n", "specification:\n", "spec: is missing"},
@@ -323,6 +378,12 @@ func TestEveryPartOfAnEnvironmentIsReadApart(t *testing.T) {
 	if len(whole.Trouble) > 0 || whole.Record == nil || whole.Record.Environment != "staging" || len(whole.Sleeps) != 1 || whole.Wish == nil || len(whole.Spec.Groups) != 1 {
 		t.Fatalf("%+v", whole)
 	}
+	unclear := object()
+	unclear.SetAnnotations(map[string]string{WishKey: "perhaps"})
+	if got, _ := ReadEnvironment(unclear, "s"); got.Wish != nil || len(got.Trouble) > 0 || got.Record == nil ||
+		!strings.HasPrefix(got.WishTrouble, `metadata.annotations[drover.dev/wish]: wish "perhaps": want on, off`) {
+		t.Errorf("%+v", got)
+	}
 	for _, tc := range []struct {
 		path    string
 		value   any
@@ -331,7 +392,6 @@ func TestEveryPartOfAnEnvironmentIsReadApart(t *testing.T) {
 	}{
 		{"spec.groups", "web", "spec.groups: is a string", func(e *fleet.Environment) { e.Spec = fleet.EnvironmentSpec{} }},
 		{"spec.new", "web", "spec.new: unknown field", func(*fleet.Environment) {}},
-		{"metadata.annotations", map[string]any{WishKey: "perhaps"}, "metadata.annotations[drover.dev/wish]: wish", func(e *fleet.Environment) { e.Wish = nil }},
 		{"status.record.original.parts", "web", "status.record.original.parts: is a string", func(e *fleet.Environment) { e.Record = nil }},
 		{"status.record.original.prior", "x", "status.record.original.prior: unknown field", func(e *fleet.Environment) { e.Record = nil }},
 		{"status.record.original.databases", []any{map[string]any{"id": "a", "minACU": "two"}}, `status.record.original.databases[0].minACU: "two"`, nil},

@@ -22,7 +22,7 @@ import (
 )
 
 // ReadEnvironment reads an object, each of its parts apart: a spec that cannot be understood does not hide the record, and is Trouble of this environment
-// alone. The calendar in a ConfigMap, if the spec names one, is for the caller to read.
+// alone; a wish that cannot be is apart from that, for the next one replaces it. The calendar in a ConfigMap, if the spec names one, is for the caller to read.
 func ReadEnvironment(u *unstructured.Unstructured, source string) (fleet.Environment, *ConfigMapKey) {
 	out := fleet.Environment{Name: u.GetName(), Source: source}
 	var bad troubles
@@ -37,12 +37,7 @@ func ReadEnvironment(u *unstructured.Unstructured, source string) (fleet.Environ
 		out.Spec, form = spec.Spec()
 		bad = append(bad, form...)
 	}
-	if text, ok := u.GetAnnotations()[WishKey]; ok {
-		var err error
-		if out.Wish, err = ParseWish(text); err != nil {
-			bad.add("metadata.annotations["+WishKey+"]", "%v", err)
-		}
-	}
+	readWish(u, &out)
 	readStatus(u, &out, &bad)
 	slices.Sort(bad)
 	out.Trouble = bad

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,12 +22,18 @@ func (t *troubles) add(at, format string, args ...any) {
 	*t = append(*t, at+": "+fmt.Sprintf(format, args...))
 }
 
+// What the definition in the cluster asks of a text, asked of one in a file, too. A database's name is as RDS takes it, once its letters are small.
+var (
+	archives      = regexp.MustCompile(`^(file:///.*|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?)$`)
+	databaseNames = regexp.MustCompile(`^(instance|cluster) [a-z]([a-z0-9]|-[a-z0-9])*$`)
+)
+
 // Spec is what the object declares, and what is wrong with its form. Whether it makes sense (that a zone exists, that tiers need one another in no circle)
 // the mind tells. A calendar in a ConfigMap is for the caller to read.
 func (s *EnvironmentSpec) Spec() (fleet.EnvironmentSpec, []string) {
 	var bad troubles
 	out := fleet.EnvironmentSpec{Protected: s.Protected, Groups: slices.Clone(s.Groups), Policy: s.Policy.policy(&bad), Archive: s.Archive}
-	if !strings.HasPrefix(s.Archive, "file:///") && !strings.HasPrefix(s.Archive, "s3://") && s.Archive != "" {
+	if s.Archive != "" && !archives.MatchString(s.Archive) {
 		bad.add("spec.archive", "%q: want file:///folder or s3://bucket/prefix", s.Archive)
 	}
 	out.Workloads = selections(s.Workloads, "spec.workloads", &bad)
@@ -46,6 +53,7 @@ func (s *EnvironmentSpec) Spec() (fleet.EnvironmentSpec, []string) {
 	for i := range s.Prices {
 		r := s.Prices[i].rate(fmt.Sprintf("spec.prices[%d]", i), &bad)
 		r.Source = cmp.Or(r.Source, given)
+		r.Subject = subjectOf(r.Subject)
 		out.Rates = append(out.Rates, r)
 	}
 	return out, bad
@@ -53,6 +61,16 @@ func (s *EnvironmentSpec) Spec() (fleet.EnvironmentSpec, []string) {
 
 // given is the source of a price in a spec, where nothing else is said.
 const given = "given"
+
+// subjectOf is what a price is of, a database as it is called elsewhere.
+func subjectOf(subject string) string {
+	for _, cluster := range []bool{true, false} {
+		if name, ok := strings.CutPrefix(subject, fleet.DatabaseID(cluster, "")); ok {
+			return fleet.DatabaseID(cluster, name)
+		}
+	}
+	return subject
+}
 
 func selections(list []Selection, at string, bad *troubles) []fleet.Selection {
 	var out []fleet.Selection
@@ -91,6 +109,8 @@ func (d *Database) spec(at string, bad *troubles) fleet.DatabaseSpec {
 	out := fleet.DatabaseSpec{ID: fleet.DatabaseID(d.Cluster != "", cmp.Or(d.Cluster, d.Instance)), Name: d.Name, Shared: d.Shared}
 	if (d.Instance == "") == (d.Cluster == "") {
 		bad.add(at, "want instance or cluster, one of them")
+	} else if !databaseNames.MatchString(out.ID) {
+		bad.add(at, "%q: want a name as RDS has them: letters, digits and single hyphens, a letter first", cmp.Or(d.Cluster, d.Instance))
 	}
 	if d.Secret != nil {
 		out.Secret = d.Secret.Namespace + "/" + d.Secret.Name
@@ -112,6 +132,8 @@ func (d *Database) spec(at string, bad *troubles) fleet.DatabaseSpec {
 	return out
 }
 
+const mostFights = 100 // as the definition has it
+
 var (
 	sharedRules = map[string]fleet.SharedRule{"": "", "Own": fleet.SharedOwn, "Refuse": fleet.SharedRefuse}
 	parentRules = map[string]fleet.ParentRule{"": "", "Refuse": fleet.ParentRefuse, "Ignore": fleet.ParentIgnore}
@@ -127,8 +149,8 @@ func (p *EnvironmentPolicy) policy(bad *troubles) fleet.EnvironmentPolicy {
 	if !ok {
 		bad.add("spec.policy.parents", "%q: want Refuse or Ignore", p.Parents)
 	}
-	if p.Fights < 0 {
-		bad.add("spec.policy.fights", "%d: want 1 or more", p.Fights)
+	if p.Fights < 0 || p.Fights > mostFights {
+		bad.add("spec.policy.fights", "%d: want 1 to %d", p.Fights, mostFights)
 	}
 	if length(p.Within) < 0 {
 		bad.add("spec.policy.within", "%s: want a duration such as 1h", length(p.Within))
@@ -265,7 +287,7 @@ func (p *Price) rate(at string, bad *troubles) fleet.Rate {
 // FromEnvironmentSpec is the object's form of a spec.
 func FromEnvironmentSpec(s fleet.EnvironmentSpec) EnvironmentSpec {
 	out := EnvironmentSpec{Protected: s.Protected, Groups: slices.Clone(s.Groups), Workloads: fromSelections(s.Workloads), Archive: s.Archive, Policy: EnvironmentPolicy{
-		Shared: wordOf(sharedRules, s.Policy.Shared), Carry: slices.Clone(s.Policy.Carry), Fights: int32(s.Policy.Fights), Within: durationOf(s.Policy.Within),
+		Shared: wordOf(sharedRules, s.Policy.Shared), Carry: slices.Clone(s.Policy.Carry), Fights: int64(s.Policy.Fights), Within: durationOf(s.Policy.Within),
 		Parents: wordOf(parentRules, s.Policy.Parents),
 	}}
 	for _, d := range s.Databases {

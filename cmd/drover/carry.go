@@ -86,7 +86,7 @@ func (a *app) carryOut(ctx context.Context, j *journey, r *running) error {
 		return err
 	}
 	if !r.wait {
-		return a.detach(j.plan.Bound())
+		return a.detach(j.plan.Bound(), "drover watch")
 	}
 	fmt.Fprintf(a.err, "\nRun %s\n", j.plan.Run)
 	return a.travel(ctx, r.timeout, j, func(ctx context.Context, act func(context.Context) error) error {
@@ -252,13 +252,13 @@ func (a *app) whatGoesOn(e *engine.Engine, run string) string {
 		stopping, closing, marked, strings.Join(append([]string{""}, parts...), ", "), stores)
 }
 
-// detach starts the same command again in the background, approved within its bound, and returns.
-func (a *app) detach(bound string) error {
+// detach starts the same command again in the background, approved within its bound, and returns. look is the command that shows how far it is.
+func (a *app) detach(bound, look string) error {
 	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(s string) bool { return strings.HasPrefix(s, "--wait") })
 	log, pid, err := background(append(args, "--yes", "--"+boundFlag, bound), "run")
 	if err != nil {
 		return fmt.Errorf("go on in the background: %w", err)
 	}
-	fmt.Fprintf(a.err, "Going on in the background: pid %d, log %s. drover watch shows how far it is.\n", pid, log)
+	fmt.Fprintf(a.err, "Going on in the background: pid %d, log %s. %s shows how far it is.\n", pid, log, look)
 	return nil
 }

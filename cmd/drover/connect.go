@@ -45,10 +45,11 @@ const cloudEvery = 2 * time.Second
 
 // site is one cluster with its AWS account, connected.
 type site struct {
-	cluster *kube.Cluster
-	cloud   *aws.Cloud // nil where nothing is needed of AWS
-	stores  *redis.Hand
-	place   string // for people: context, account, region
+	cluster  *kube.Cluster
+	cloud    *aws.Cloud // nil where nothing is needed of AWS
+	stores   *redis.Hand
+	returned func(address string) string // by which the cluster knows a pod that is seen under an address
+	place    string                      // for people: context, account, region
 }
 
 // connect opens both. It fails early and in one sentence: credentials, region, API server.
@@ -86,7 +87,11 @@ func (c *connection) open(ctx context.Context, cfg *rest.Config) (*site, error) 
 	if cluster.Reach, err = c.reach(cfg); err != nil {
 		return nil, err
 	}
-	return &site{cluster: cluster, stores: stores, place: c.cluster()}, nil
+	returned, err := kube.Returned(os.Getenv(podNetwork))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", podNetwork, err)
+	}
+	return &site{cluster: cluster, stores: stores, returned: returned, place: c.cluster()}, nil
 }
 
 // dial connects to the cluster alone, without informers: for what must work when AWS does not answer.

@@ -25,14 +25,17 @@ import (
 
 // controlling is how the controller was asked for.
 type controlling struct {
-	queue       string
-	clusterName string
-	foreign     string
-	listen      string
-	node        string
-	rebalance   string
-	policy      fleet.Policy
-	guard       guarding
+	queue        string
+	clusterName  string
+	foreign      string
+	listen       string
+	node         string
+	environments bool
+	region       string        // that was found
+	databases    chan struct{} // has room for one word that RDS has started a database
+	rebalance    string
+	policy       fleet.Policy
+	guard        guarding
 }
 
 // What a controller asks of the API server and AWS at most: a wave of hundreds of nodes is its hour, and priority and fairness are the server's.
@@ -53,6 +56,8 @@ func (a *app) controllerCommand() *cobra.Command {
 ends), and have their pods leave first. What is heard is kept in Departure objects, so that any process may go on; AWS itself is asked every few
 seconds, so that a lost message costs no more than that. drover setup makes the queue, the rules and the hooks; without a queue, asking alone does.
 
+Where the cluster knows Environment objects it also switches environments, as their schedules and people's wishes say (drover env).
+
 Several processes may run; one leads. A process whose own node goes lets another lead. Nothing that a person asked for is done here: drover rotate and
 drover drain go their own way, through the same door.`,
 		Example: "  drover setup\n  drover controller --cluster-name prod --queue drover-prod\n  drover controller --queue '' --drain-for 30m",
@@ -72,6 +77,7 @@ drover drain go their own way, through the same door.`,
 	f.StringVar(&r.rebalance, "rebalance", string(r.policy.Rebalance), "what a rebalance recommendation brings: replace, cordon or ignore")
 	f.DurationVar(&r.policy.RebalanceFor, "rebalance-for", r.policy.RebalanceFor, "how long a node stays closed for a recommendation that nothing came of")
 	f.IntVar(&r.policy.RebalancePerHour, "rebalance-per-hour", r.policy.RebalancePerHour, "nodes of a group that may be replaced for recommendations in an hour")
+	f.BoolVar(&r.environments, "environments", true, "switch environments as their schedules and people's wishes say, where the cluster knows Environment objects")
 	r.guard.flags(f)
 	f.DurationVar(&r.policy.Join, "join", r.policy.Join, "how long a new instance that a launch hook holds may take to become a Ready node; 0 for as long as AWS allows")
 	return c
@@ -103,6 +109,7 @@ func (a *app) control(ctx context.Context, r *controlling) error {
 	if err := r.check(); err != nil {
 		return err
 	}
+	r.databases = make(chan struct{}, 1)
 	m := newMeter(metrics.New(version))
 	site, queue, err := a.conn.controllerSite(ctx, r, m)
 	if err != nil {
@@ -128,7 +135,7 @@ func (a *app) control(ctx context.Context, r *controlling) error {
 	for within.Err() == nil {
 		err := site.cluster.Lead(within, identity(), kube.ControllerName, func(ctx context.Context) error {
 			go guard.keep(ctx)
-			return a.lead(ctx, c, site, queue, m)
+			return a.withEnvironments(ctx, within, site, r, m, func(ctx context.Context) error { return a.lead(ctx, c, site, queue, m) })
 		})
 		var fatal *fleet.Fatal
 		switch {
@@ -193,7 +200,8 @@ func (a *app) controller(s *site, queue *aws.Queue, r *controlling, m *meter) *e
 		Docket: s.cluster, Census: s.cloud, Policy: r.policy, Parse: notice.Parse,
 		ClusterName: r.clusterName, Foreign: engine.Rule(r.foreign), Self: r.node,
 		Hear: func(h engine.Heard) { m.hear(h); a.logHeard(h) }, See: m.see, Alive: m.alive, Teller: s.cluster,
-		Canary: func(ctx context.Context, n fleet.Notice) error { return s.cluster.WriteCanary(ctx, n.ID, time.Now()) },
+		Canary:   func(ctx context.Context, n fleet.Notice) error { return s.cluster.WriteCanary(ctx, n.ID, time.Now()) },
+		Database: func() { kick(r.databases) },
 		Alone: func(ctx context.Context, act func(context.Context) error) error {
 			return s.cluster.Alone(ctx, identity(), func(string, time.Duration) {}, act)
 		},
@@ -202,6 +210,14 @@ func (a *app) controller(s *site, queue *aws.Queue, r *controlling, m *meter) *e
 		c.Queue = queue
 	}
 	return c
+}
+
+// kick leaves word, unless some is there that nobody has heard yet.
+func kick(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // gapsEvery is how often what could not be read is looked at.
@@ -308,7 +324,7 @@ func (c *connection) controllerSite(ctx context.Context, r *controlling, m *mete
 	if err := filing(s.cluster); err != nil {
 		return nil, nil, err
 	}
-	s.cloud, s.place = cloud, s.place+", account "+account+", "+region
+	s.cloud, s.place, r.region = cloud, s.place+", account "+account+", "+region, region
 	return s, q, nil
 }
 

@@ -47,7 +47,7 @@ witness counts moves and budgets, and every request is counted. Exits with 1 if 
 	c.Flags().BoolVar(&d.naive, "naive", false, "cordon, double, and let AWS choose, as a script would")
 	c.Flags().StringVar(&d.machines, "machines", "auto", "what runs pods: kubelet, light or auto")
 	c.Flags().Float64Var(&d.rate, "rate", 50, "requests per second")
-	parent.AddCommand(c, a.demoPgbouncerCommand(), a.demoRedisCommand())
+	parent.AddCommand(c, a.demoPgbouncerCommand(), a.demoRedisCommand(), a.demoStagingCommand())
 	return parent
 }
 

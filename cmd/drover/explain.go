@@ -14,9 +14,9 @@ import (
 )
 
 func (a *app) explainCommand() *cobra.Command {
-	c := &cobra.Command{Use: "explain", Short: "Say why something is as it is", Example: "  drover explain node ip-10-0-1-7.eu-west-1.compute.internal\n  drover explain pod shop/api-6d5f-x2x7q"}
+	c := &cobra.Command{Use: "explain", Short: "Say why something is as it is", Example: "  drover explain node ip-10-0-1-7.eu-west-1.compute.internal\n  drover explain pod shop/api-6d5f-x2x7q\n  drover explain workload staging/web"}
 	family(c)
-	c.AddCommand(a.explainNodeCommand(), a.explainPodCommand(), a.explainDepartureCommand())
+	c.AddCommand(a.explainNodeCommand(), a.explainPodCommand(), a.explainWorkloadCommand(), a.explainDepartureCommand())
 	return c
 }
 
@@ -74,6 +74,9 @@ func (a *app) explainedOf(ctx context.Context, s *site, about func(*explainer) (
 	snapshot, err := look(ctx)
 	if err != nil {
 		return err
+	}
+	if err := s.addEnvironments(ctx, &snapshot); err != nil {
+		fmt.Fprintln(a.err, "Environments are not told of:", err)
 	}
 	x := &explainer{Snapshot: &snapshot, blind: s.cloud == nil}
 	if snapshot.Unjournaled == "" {

@@ -55,7 +55,7 @@ func (x *explainer) findPod(name string) (*fleet.Pod, error) {
 	}
 	switch {
 	case len(found) == 0:
-		return nil, fmt.Errorf("pod %s: not found in the cluster; a pod that was moved lives on under a new name: kubectl get pods -A -o wide", name)
+		return nil, fmt.Errorf("pod %s: not found in the cluster; a pod that was moved lives on under a new name: kubectl get pods -A -o wide%s", name, x.asleep(name))
 	case len(found) > 1:
 		var names []string
 		for _, p := range found {

@@ -21,6 +21,7 @@ type installing struct {
 	controller bool
 	metadata   bool
 	guard      bool
+	switches   bool // environments
 	image      string
 	cluster    string
 	queue      string
@@ -33,11 +34,12 @@ func (a *app) installCommand() *cobra.Command {
 	var o installing
 	c := &cobra.Command{
 		Use: "install", Short: "Install drover's kinds in a cluster, and its controller if wanted",
-		Long: `Install drover's custom resource definitions: Rotation, the durable record of a run, and Departure, one node that goes. Doing it again brings them
-up to date. Rotations and drains need nothing else in the cluster.
+		Long: `Install drover's custom resource definitions: Rotation, the durable record of a run, Departure, one node that goes, and Environment, what is
+switched off and on together, among them. Doing it again brings them up to date. Rotations, drains and environments need nothing else in the cluster.
 
 --controller also installs drover controller, with its namespace, roles, network policy and two replicas. Its image is yours: deploy/controller/Dockerfile
 says how it is built. Its rights in AWS come from EKS Pod Identity for the service account drover-system/drover-controller, or from --role-arn.
+--environments gives it the rights to switch environments, and has it do so.
 --guard turns its eviction guard on: kubectl drain and whoever else evicts pods wait while drover moves those that hold data (docs/guard.md).
 --imds adds the DaemonSet for clusters that cannot have a queue.
 
@@ -53,6 +55,7 @@ The plan is shown first; what is as it is to be is left alone. --print writes th
 	f.BoolVar(&o.controller, "controller", false, "also install the controller")
 	f.BoolVar(&o.metadata, "imds", false, "also install the DaemonSet that asks the instance metadata")
 	f.BoolVar(&o.guard, "guard", false, "with --controller: also have it guard evictions")
+	f.BoolVar(&o.switches, "environments", false, "with --controller: also have it switch environments as their schedules and people's wishes say")
 	f.StringVar(&o.image, "image", "", "image of drover, with its tag or digest")
 	f.StringVar(&o.cluster, "cluster-name", "", "for the controller: name of the cluster in AWS (otherwise as most of its groups are tagged)")
 	f.StringVar(&o.queue, "queue", "", "for the controller: name or URL of the queue that drover setup made (otherwise AWS is asked instead)")

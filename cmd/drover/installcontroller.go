@@ -36,6 +36,8 @@ func (o *installing) check() error {
 		return usagef("--cluster-name, --queue and --role-arn are for --controller only")
 	case o.guard && !o.controller:
 		return usagef("--guard: for --controller only, which answers for the guard")
+	case o.switches && !o.controller:
+		return usagef("--environments: for --controller only, which switches them")
 	case o.role != "" && !roleARN.MatchString(o.role):
 		return usagef("--role-arn %q: want arn:aws:iam::ACCOUNT:role/NAME", o.role)
 	}
@@ -63,6 +65,7 @@ func (a *app) manifests(ctx context.Context, o *installing) ([]*unstructured.Uns
 		}
 		objects, err := filled(controller.Base, o.image, o.role, map[string]string{
 			"AWS_REGION": cfg.Region, "DROVER_CLUSTER": o.cluster, "DROVER_QUEUE": o.queue, "DROVER_GUARD": strconv.FormatBool(o.guard),
+			"DROVER_ENVIRONMENTS": strconv.FormatBool(o.switches),
 		})
 		if err != nil {
 			return nil, err
@@ -71,6 +74,13 @@ func (a *app) manifests(ctx context.Context, o *installing) ([]*unstructured.Uns
 	}
 	if o.guard {
 		objects, err := filled(controller.Guard, "", "", nil)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, objects...)
+	}
+	if o.switches {
+		objects, err := filled(controller.Environments, "", "", nil)
 		if err != nil {
 			return nil, err
 		}

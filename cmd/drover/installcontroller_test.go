@@ -86,12 +86,12 @@ func TestInstallPrints(t *testing.T) {
 			for _, v := range c.Env {
 				env[v.Name] = v.Value
 			}
-			if want := map[string]string{"AWS_REGION": "eu-west-1", "DROVER_CLUSTER": "prod", "DROVER_QUEUE": "drover-prod", "DROVER_GUARD": "false", "NODE_NAME": ""}; !reflect.DeepEqual(env, want) {
+			if want := map[string]string{"AWS_REGION": "eu-west-1", "DROVER_CLUSTER": "prod", "DROVER_QUEUE": "drover-prod", "DROVER_GUARD": "false", "DROVER_ENVIRONMENTS": "false", "NODE_NAME": ""}; !reflect.DeepEqual(env, want) {
 				t.Errorf("environment %v", env)
 			}
 		}
 	}
-	want := map[string]int{"CustomResourceDefinition": 4, "Namespace": 2, "ServiceAccount": 2, "ClusterRole": 2, "ClusterRoleBinding": 2, "Role": 2, "RoleBinding": 2,
+	want := map[string]int{"CustomResourceDefinition": 5, "Namespace": 2, "ServiceAccount": 2, "ClusterRole": 2, "ClusterRoleBinding": 2, "Role": 2, "RoleBinding": 2,
 		"NetworkPolicy": 2, "PodDisruptionBudget": 1, "Deployment": 1, "DaemonSet": 1}
 	if !reflect.DeepEqual(kinds, want) {
 		t.Errorf("printed %v", kinds)
@@ -112,6 +112,17 @@ func TestInstallPrintsTheGuard(t *testing.T) {
 		if strings.Count(out.String(), part) != 1 {
 			t.Errorf("%q is there %d times", part, strings.Count(out.String(), part))
 		}
+	}
+}
+
+func TestInstallPrintsTheRightsToSwitchEnvironments(t *testing.T) {
+	offline(t)
+	var out, errs bytes.Buffer
+	if code := run(strings.Fields("install --print --controller --environments --region eu-west-1 --image "+someImage), strings.NewReader(""), &out, &errs); code != 0 {
+		t.Fatal(code, errs.String())
+	}
+	if strings.Count(out.String(), "name: DROVER_ENVIRONMENTS\n          value: \"true\"\n") != 1 || strings.Count(out.String(), "  name: drover-environments\n") < 3 {
+		t.Error("the controller does not switch environments, or may not")
 	}
 }
 

@@ -49,6 +49,7 @@ func (m *meter) lead(leads bool) {
 		m.set.Cases(nil)
 		m.set.Holds(nil)
 		m.set.Moving(nil)
+		m.set.Environments(nil)
 		m.cases = map[string]*course{}
 	}
 }

@@ -52,10 +52,17 @@ type app struct {
 	conn     connection
 }
 
+// silence has client-go's own log say nothing: it repeats what our errors say, without saying what to do. Errors go to a threshold of their own, and
+// what is logged through a context to a logger of its own, so that the output alone is not enough.
+func silence() {
+	klog.SetOutput(io.Discard)
+	klog.LogToStderr(false)
+	klog.SetLoggerWithOptions(klog.Logger{}, klog.ContextualLogger(true))
+}
+
 // run is the whole program but for os.Exit.
 func run(args []string, in io.Reader, out, errs io.Writer) int {
-	klog.SetOutput(io.Discard) // client-go's own log repeats what our errors say, without saying what to do
-	klog.LogToStderr(false)
+	silence()
 	a := &app{in: in, out: out, err: errs}
 	root := a.root()
 	root.SetArgs(args)
@@ -154,7 +161,7 @@ Exit codes: 0 done or nothing to do, 1 failed, 2 plan shows changes (--detailed-
 	a.conn.flags(root.PersistentFlags())
 	root.PersistentFlags().StringVar(&a.color, "color", "auto", "colours on a terminal: auto, always or never (NO_COLOR is honoured)")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.checkColor() }
-	root.AddCommand(a.planCommand(), a.rotateCommand(), a.abortCommand(), a.rollbackCommand(), a.pauseCommand(), a.resumeCommand(), a.drainCommand(), a.moveCommand(), a.promoteCommand(), a.storesCommand(), a.watchCommand(),
+	root.AddCommand(a.planCommand(), a.rotateCommand(), a.abortCommand(), a.rollbackCommand(), a.pauseCommand(), a.resumeCommand(), a.drainCommand(), a.moveCommand(), a.promoteCommand(), a.storesCommand(), a.envCommand(), a.isolateCommand(), a.watchCommand(),
 		a.explainCommand(), a.statusCommand(), a.historyCommand(), a.controllerCommand(), a.imdsCommand(), a.installCommand(), a.setupCommand(), a.checkCommand(), a.sandboxCommand(), a.versionCommand())
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &exit{exitUsage, fmt.Errorf("%w; see %s --help", err, c.CommandPath())}

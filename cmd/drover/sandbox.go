@@ -38,7 +38,7 @@ and run pods, and a load balancer that carries traffic. Nothing leaves the machi
 	family(c)
 	var f sandboxFlags
 	c.PersistentFlags().StringVar(&f.dir, "dir", defaultDir(), "folder of the sandbox")
-	c.AddCommand(a.sandboxUp(&f), a.sandboxDown(&f), a.sandboxStatus(&f), a.sandboxEnv(&f), a.sandboxPublish(&f), a.sandboxDo(&f), a.sandboxServe(&f), a.sandboxBuild(), a.serveHTTP(), a.demoCommand())
+	c.AddCommand(a.sandboxUp(&f), a.sandboxDown(&f), a.sandboxStatus(&f), a.sandboxEnv(&f), a.sandboxPublish(&f), a.sandboxDo(&f), a.sandboxServe(&f), a.sandboxBuild(), a.serveHTTP(), a.serveApp(), a.demoCommand())
 	return c
 }
 
@@ -207,6 +207,7 @@ func (a *app) sandboxServe(f *sandboxFlags) *cobra.Command {
 var demoTiming = cloud.Timing{
 	ReactionTime: time.Second, StartTime: time.Second, BootTime: 5 * time.Second, BootJitter: 2 * time.Second, ShutdownTime: 3 * time.Second,
 	RetainTime: time.Hour, RetryTime: 10 * time.Second,
+	Databases: cloud.DatabaseTiming{Create: 2 * time.Second, Stop: 4 * time.Second, Start: 5 * time.Second, Backup: 5 * time.Second, Snapshot: 5 * time.Second, Restore: 5 * time.Second},
 }
 
 // startWorld starts a sandbox and fills its stage.

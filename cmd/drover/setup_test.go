@@ -135,7 +135,7 @@ func TestSetupGoesOnWhereItFailed(t *testing.T) {
 	}
 	g := yard()
 	p := &plant{found: g.found, fails: "drover-prod-health"}
-	if _, err := said(t, p, g, &setup{yes: true}); err == nil || !strings.Contains(err.Error(), "create rule drover-prod-health: AWS is busy; 6 of 11 changes are made, and the same command goes on") {
+	if _, err := said(t, p, g, &setup{yes: true}); err == nil || !strings.Contains(err.Error(), "create rule drover-prod-health: AWS is busy; 6 of 12 changes are made, and the same command goes on") {
 		t.Fatal(err)
 	}
 	if _, err := said(t, p, g, &setup{yes: true}); err != nil || strings.Join(p.laid, "\n") != strings.Join(whole.laid, "\n") {

@@ -40,6 +40,8 @@ type statusDocument struct {
 	Moves      []storeMoveDocument `json:"moves,omitempty"`   // in progress, of pods of stores
 	Asked      []askedStatus       `json:"asked,omitempty"`   // pods that somebody wants to leave their nodes
 	Drained    []string            `json:"drained,omitempty"` // nodes that a person's drain marked
+
+	Environments []envLine `json:"environments,omitempty"`
 }
 
 type noticeStatus struct {
@@ -99,6 +101,9 @@ func (a *app) status(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.addEnvironments(ctx, &snapshot); err != nil {
+		fmt.Fprintln(a.err, "Environments are not told of:", err)
+	}
 	d := statusOf(&snapshot, s.place)
 	if err := s.whoActs(ctx, &d); err != nil {
 		return err
@@ -152,6 +157,10 @@ func statusTable(w io.Writer, d *statusDocument) {
 		fmt.Fprintln(w, "\nNo controller leads: nobody empties what AWS takes. Start one: drover controller")
 	}
 	moveTable(w, d)
+	if len(d.Environments) > 0 {
+		fmt.Fprintln(w)
+		envLines(w, d.Environments)
+	}
 	for _, n := range d.Drained {
 		fmt.Fprintf(w, "\nNode %s is drained; give it back with drover drain --undo %s\n", n, n)
 	}
@@ -234,6 +243,9 @@ func statusOf(s *fleet.Snapshot, place string) statusDocument {
 		}
 	}
 	d.Moves = movesOf(s)
+	if len(s.Environments) > 0 {
+		d.Environments = linesOf(s)
+	}
 	for i := range s.Pods {
 		if p := &s.Pods[i]; p.Asked != nil {
 			d.Asked = append(d.Asked, askedStatus{p.Ref.String(), p.Node, p.Asked.By, moment(p.Asked.At)})

@@ -1,9 +1,9 @@
-// Package controller carries the manifests that run drover in a cluster: base is the controller, guard its eviction guard, imds is the DaemonSet for
-// clusters without a queue. Each folder is a kustomize base of plain YAML, guard a component on top of base; Objects reads the same files, so that the
-// binary can apply or print them.
+// Package controller carries the manifests that run drover in a cluster: base is the controller, guard its eviction guard, environments what it needs to
+// switch environments, imds is the DaemonSet for clusters without a queue. Each folder is a kustomize base of plain YAML, guard and environments components
+// on top of base; Objects reads the same files, so that the binary can apply or print them.
 //
 // What differs from cluster to cluster is the image and, in the environment of base's one container, AWS_REGION, DROVER_CLUSTER, DROVER_QUEUE and, with
-// the guard, DROVER_GUARD.
+// the components, DROVER_GUARD and DROVER_ENVIRONMENTS.
 // Nothing else is a setting here: an overlay patches the rest.
 package controller
 
@@ -18,9 +18,10 @@ import (
 
 // The folders.
 const (
-	Base     = "base"
-	Guard    = "guard"
-	Metadata = "imds"
+	Base         = "base"
+	Guard        = "guard"
+	Environments = "environments"
+	Metadata     = "imds"
 )
 
 // Image stands in the manifests for an image that whoever installs drover has built. Nothing of that name can be pulled.
@@ -28,7 +29,7 @@ const Image = "registry.invalid/drover"
 
 // Files are the manifests, with a kustomization.yaml to each folder.
 //
-//go:embed base/*.yaml guard/*.yaml imds/*.yaml
+//go:embed base/*.yaml guard/*.yaml environments/*.yaml imds/*.yaml
 var Files embed.FS
 
 // Objects are the objects of a folder, in the order in which they are to be applied: that of its kustomization.yaml.

@@ -3,7 +3,6 @@ package controller_test
 import (
 	"reflect"
 	"slices"
-	"strings"
 	"testing"
 
 	admissionregv1 "k8s.io/api/admissionregistration/v1"
@@ -12,7 +11,6 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/yaml"
 
 	"drover.dev/admit"
 	"drover.dev/deploy/controller"
@@ -75,50 +73,5 @@ func TestGuardIsReached(t *testing.T) {
 		if len(rules) != 1 || !slices.Equal(rules[0].ResourceNames, []string{name}) || !slices.Equal(rules[0].Verbs, []string{"get", "patch"}) {
 			t.Errorf("rights on %s: %v", name, rules)
 		}
-	}
-}
-
-// The component lists the files beside it, and turns on what the Deployment has off.
-func TestGuardsComponent(t *testing.T) {
-	text, err := controller.Files.ReadFile(controller.Guard + "/kustomization.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var k struct {
-		APIVersion, Kind string
-		Resources        []string
-		Patches          []struct {
-			Target map[string]string
-			Patch  string
-		}
-	}
-	if err := yaml.UnmarshalStrict(text, &k); err != nil {
-		t.Fatal(err)
-	}
-	entries, err := controller.Files.ReadDir(controller.Guard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var want []string
-	for _, e := range entries {
-		if e.Name() != "kustomization.yaml" {
-			want = append(want, e.Name())
-		}
-	}
-	if slices.Sort(k.Resources); !slices.Equal(k.Resources, want) || k.Kind != "Component" || len(k.Patches) != 1 {
-		t.Fatalf("%+v, has %v", k, want)
-	}
-	var patch appsv1.Deployment
-	if err := yaml.UnmarshalStrict([]byte(k.Patches[0].Patch), &patch); err != nil {
-		t.Fatal(err)
-	}
-	d := one[appsv1.Deployment](t, controller.Base)
-	on, off := patch.Spec.Template.Spec.Containers[0], d.Spec.Template.Spec.Containers[0]
-	turned := on.Env[0]
-	if patch.Name != d.Name || on.Name != off.Name || turned.Value != "true" || !slices.Contains(off.Env, corev1.EnvVar{Name: turned.Name, Value: "false"}) {
-		t.Errorf("%s turns %v on; the Deployment has %v", patch.Name, on.Env, off.Env)
-	}
-	if !slices.ContainsFunc(off.Args, func(a string) bool { return strings.Contains(a, "$("+turned.Name+")") }) {
-		t.Errorf("no argument uses %s: %v", turned.Name, off.Args)
 	}
 }
