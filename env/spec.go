@@ -116,7 +116,7 @@ func Validate(spec *fleet.EnvironmentSpec) []string {
 }
 
 // kinds are those of workloads that can be chosen.
-var kinds = []string{"Deployment", "StatefulSet", "ReplicaSet", "Rollout", "CronJob", "Job", "DaemonSet", "Pod"}
+var kinds = []string{"Deployment", "StatefulSet", "ReplicaSet", "Rollout", "CronJob", "Job", "ScaledJob", "DaemonSet", "Pod"}
 
 func repeated(names []string) []string {
 	seen := map[string]int{}

@@ -135,7 +135,13 @@ func (t *turn) size(r *fleet.SleepGroup, g *fleet.Group) int {
 			others++
 		}
 	}
-	wanted := max(r.Desired, others+r.Exits) // others may have taken nodes of it meanwhile
+	gone := 0
+	for _, d := range t.rec.Exits {
+		if d.Group == r.Name && g.Instance(d.Instance) == nil {
+			gone++
+		}
+	}
+	wanted := max(r.Desired, others+gone) // others may have taken nodes of it meanwhile
 	want := min(wanted, g.Max)
 	if want < wanted {
 		t.hold("group "+g.Name, "is to have %d nodes, and its maximum is %d now: raise it", wanted, g.Max)

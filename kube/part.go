@@ -43,6 +43,7 @@ var switchables = []switchable{
 	{"StatefulSet", resourceOf("apps", "v1", "statefulsets"), fleet.Scaled, ofReplicas, "0", false},
 	{"ReplicaSet", resourceOf("apps", "v1", "replicasets"), fleet.Scaled, ofReplicas, "0", false},
 	{"CronJob", resourceOf("batch", "v1", "cronjobs"), fleet.Suspended, ofSuspend, "true", false},
+	{"Job", resourceOf("batch", "v1", "jobs"), fleet.Suspended, ofSuspend, "true", false},
 	{"Rollout", resourceOf("argoproj.io", "v1alpha1", "rollouts"), fleet.Scaled, ofReplicas, "0", true},
 	{"ScaledObject", resourceOf("keda.sh", "v1alpha1", "scaledobjects"), fleet.Held, []string{"metadata", "annotations", kedaPaused}, "0", true},
 	{"ScaledJob", resourceOf("keda.sh", "v1alpha1", "scaledjobs"), fleet.Suspended, []string{"metadata", "annotations", kedaStopped}, "true", true},

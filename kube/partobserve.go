@@ -99,7 +99,12 @@ func (c *Cluster) eachTyped(in *informed, add func(metav1.Object, func() seenPar
 	}
 	for _, o := range in.cronJobs.List() {
 		if d, ok := o.(*batchv1.CronJob); ok {
-			add(d, func() seenPart { return cronPart(d) })
+			add(d, func() seenPart { return suspendable("CronJob", d, d.Spec.Suspend) })
+		}
+	}
+	for _, o := range in.jobs.List() {
+		if d, ok := o.(*batchv1.Job); ok && !jobOver(d) {
+			add(d, func() seenPart { return suspendable("Job", d, d.Spec.Suspend) })
 		}
 	}
 	return nil
@@ -132,14 +137,21 @@ func (p *seenPart) runs(t *corev1.PodTemplateSpec) {
 	p.part.Pooler, p.part.Selector, p.part.Tolerations = pools(t), t.Spec.NodeSelector, tolerationsOf(t.Spec.Tolerations)
 }
 
-func cronPart(d *batchv1.CronJob) seenPart {
-	value, absent := "", d.Spec.Suspend == nil
+func suspendable(kind string, o metav1.Object, suspend *bool) seenPart {
+	value, absent := "", suspend == nil
 	if !absent {
-		value = strconv.FormatBool(*d.Spec.Suspend)
+		value = strconv.FormatBool(*suspend)
 	}
 	var p seenPart
-	p.part, p.err = partOf(switchableOf("CronJob"), d, value, absent)
+	p.part, p.err = partOf(switchableOf(kind), o, value, absent)
 	return p
+}
+
+// jobOver tells whether a Job has ended: it starts no pods any more, suspended or not.
+func jobOver(d *batchv1.Job) bool {
+	return slices.ContainsFunc(d.Status.Conditions, func(c batchv1.JobCondition) bool {
+		return c.Status == corev1.ConditionTrue && (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed)
+	})
 }
 
 // looseOf converts an object that no typed client knows.

@@ -256,14 +256,14 @@ on[0].days[3]: -1 is no day of the week; want 0 (Sunday) to 6`},
 		{with(office, func(s *fleet.Schedule) { s.On[1].Days, s.On[1].From = []time.Weekday{time.Friday}, "18:59" }),
 			"on[1] Fri 18:59-14:00: overlaps on[0] Mon-Fri 08:00-19:00 on Friday"},
 		{with(office, func(s *fleet.Schedule) {
-			s.On = []fleet.Window{{monday, "x", "y"}, s.On[0], {monday, "00:00", "24:00"}}
+			s.On = []fleet.Window{{Days: monday, From: "x", To: "y"}, s.On[0], {Days: monday, From: "00:00", To: "24:00"}}
 		}),
 			`on[0].from "x": no time of day; want 00:00 to 23:59
 on[0].to "y": no time of day; want 00:00 to 24:00
 on[2] Mon 00:00-24:00: overlaps on[1] Mon-Fri 08:00-19:00 on Monday`},
-		{fleet.Schedule{Zone: "UTC", On: []fleet.Window{{[]time.Weekday{time.Saturday}, "20:00", "08:00"}, {[]time.Weekday{time.Sunday}, "07:00", "09:00"}}},
+		{fleet.Schedule{Zone: "UTC", On: []fleet.Window{{Days: []time.Weekday{time.Saturday}, From: "20:00", To: "08:00"}, {Days: []time.Weekday{time.Sunday}, From: "07:00", To: "09:00"}}},
 			"on[1] Sun 07:00-09:00: overlaps on[0] Sat 20:00-08:00 on Sunday"},
-		{fleet.Schedule{Zone: "UTC", On: []fleet.Window{{week, "00:00", "23:00"}, {week, "22:59", "00:00"}}},
+		{fleet.Schedule{Zone: "UTC", On: []fleet.Window{{Days: week, From: "00:00", To: "23:00"}, {Days: week, From: "22:59", To: "00:00"}}},
 			"on[1] Mon-Sun 22:59-24:00: overlaps on[0] Mon-Sun 00:00-23:00 on Sunday"},
 		{with(office, func(s *fleet.Schedule) {
 			s.Holidays = []string{"2026-12-25", "2026-02-29", "02-29", "13-01", "Christmas"}
@@ -283,7 +283,7 @@ exceptions[3]: lasts no time, from 2026-03-29T02:00 to 2026-03-29T03:00`},
 		{fleet.Schedule{Zone: "UTC", Exceptions: []fleet.Exception{{From: "2026-12-24T12:00", To: "2026-12-25T12:00"}}},
 			"on: no window and no exception that is on: it would never be on"},
 		{one(fleet.Window{Days: week, From: "08:00", To: "08:00"}), "on: Mon-Sun 08:00-08:00 UTC: it would never be off; leave the schedule out"},
-		{fleet.Schedule{Zone: "UTC", On: []fleet.Window{{days(1, 6), "00:00", "24:00"}, {days(0, 0), "00:00", "12:00"}, {days(0, 0), "12:00", "00:00"}}},
+		{fleet.Schedule{Zone: "UTC", On: []fleet.Window{{Days: days(1, 6), From: "00:00", To: "24:00"}, {Days: days(0, 0), From: "00:00", To: "12:00"}, {Days: days(0, 0), From: "12:00", To: "00:00"}}},
 			"on: Mon-Sat 00:00-24:00, Sun 00:00-12:00, Sun 12:00-24:00 UTC: it would never be off; leave the schedule out"},
 		{fleet.Schedule{Zone: "Mars", Holidays: []string{"x"}, Calendar: "hello"}, `zone "Mars": no IANA zone is called that; want one such as Europe/Vienna
 holidays[0] "x": no date; want one as 2026-12-25, or 12-25 for every year
@@ -303,8 +303,8 @@ calendar line 1: no iCalendar: it does not begin with BEGIN:VCALENDAR`},
 func TestString(t *testing.T) {
 	for want, spec := range map[string]fleet.Schedule{
 		"Mon-Fri 08:00-19:00, Sat 10:00-14:00 Europe/Vienna": office,
-		"Mon,Sat,Sun 22:00-06:00 UTC":                        {Zone: "UTC", On: []fleet.Window{{[]time.Weekday{6, 0, 1}, "22:00", "06:00"}}},
-		"Mon,Tue,Thu-Sun 00:00-24:00 UTC":                    {Zone: "UTC", On: []fleet.Window{{[]time.Weekday{1, 2, 4, 5, 6, 0}, "00:00", "24:00"}}},
+		"Mon,Sat,Sun 22:00-06:00 UTC":                        {Zone: "UTC", On: []fleet.Window{{Days: []time.Weekday{6, 0, 1}, From: "22:00", To: "06:00"}}},
+		"Mon,Tue,Thu-Sun 00:00-24:00 UTC":                    {Zone: "UTC", On: []fleet.Window{{Days: []time.Weekday{1, 2, 4, 5, 6, 0}, From: "00:00", To: "24:00"}}},
 	} {
 		if got := parse(t, spec).String(); got != want {
 			t.Errorf("%q, want %q", got, want)

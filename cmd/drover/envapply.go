@@ -19,8 +19,8 @@ func (a *app) envApplyCommand() *cobra.Command {
 	file, dry := "", false
 	c := &cobra.Command{
 		Use: "apply", Short: "Write the Environments of a file to the cluster", Args: cobra.NoArgs,
-		Long: `Check the Environments of a file, also against those that the cluster has, and write them to it: all of them, or none when one cannot be used. It is a server-side apply, so that what
-others apply stays theirs; drover env check does the checking alone.`,
+		Long: `Check the Environments of a file, each by itself and against those of the cluster, and write them to it: all of them, or none when one cannot be used.
+It is a server-side apply, so that what others apply stays theirs; drover env check does the checking alone.`,
 		Example: "  drover env apply -f staging.yaml\n  drover env apply -f staging.yaml --dry-run",
 		RunE:    func(c *cobra.Command, _ []string) error { return a.envApply(c.Context(), file, dry) },
 	}

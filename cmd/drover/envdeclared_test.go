@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"drover.dev/env"
 	"drover.dev/fleet"
 )
 
@@ -29,7 +30,7 @@ func TestEnvCheckFindsSelectionsThatOverlap(t *testing.T) {
 		both bool
 	}{
 		{"{namespaces: [stg]}", "{namespaces: [stg]}", true},
-		{"{namespaces: [stg, x]}", "{namespaces: [y, stg]}", true},
+		{"{namespaces: [stg, x]}", "{namespaces: [z, stg]}", true},
 		{"{namespaces: [stg]}", "{namespaces: [qa]}", false},
 		{"{namespaces: [stg]}", "{namespaces: [stg], kind: Deployment, name: web}", true},
 		{"{namespaces: [stg], kind: StatefulSet}", "{namespaces: [stg], kind: Deployment}", false},
@@ -37,7 +38,7 @@ func TestEnvCheckFindsSelectionsThatOverlap(t *testing.T) {
 		{"{namespaces: [stg]}", labels("matchLabels: {env: qa}"), true},
 		{labels("matchLabels: {env: qa}"), labels("matchLabels: {env: stg}"), false},
 		{labels("matchLabels: {env: qa}"), labels("matchLabels: {tier: web}"), false}, // who has both was made so: that is seen in a cluster
-		{labels("matchExpressions: [{key: env, operator: In, values: [x, qa]}]"), labels("matchExpressions: [{key: env, operator: In, values: [qa, y]}]"), true},
+		{labels("matchExpressions: [{key: env, operator: In, values: [x, qa]}]"), labels("matchExpressions: [{key: env, operator: In, values: [qa, z]}]"), true},
 		{labels("matchExpressions: [{key: env, operator: NotIn, values: [qa]}]"), labels("matchLabels: {env: qa}"), false},
 		{labels("matchExpressions: [{key: env, operator: Exists}]"), labels("matchLabels: {env: qa}"), true},
 		{labels("matchExpressions: [{key: env, operator: DoesNotExist}]"), labels("matchLabels: {env: qa}"), false},
@@ -49,7 +50,7 @@ func TestEnvCheckFindsSelectionsThatOverlap(t *testing.T) {
 			switch {
 			case !tc.both && len(found) > 0:
 				t.Errorf("%s and %s: %v", tc.a, tc.b, found)
-			case tc.both && (len(found) != 2 || !strings.Contains(found[0], "environment a: spec.workloads[0] chooses what spec.workloads[0] of environment b chooses")):
+			case tc.both && (len(found) != 2 || !strings.Contains(found[0], "environment a: spec.workloads[0]: chooses what spec.workloads[0] of environment b chooses")):
 				t.Errorf("%s and %s: %v", tc.a, tc.b, found)
 			}
 		}
@@ -67,7 +68,7 @@ func TestEnvApplyComparesWithTheCluster(t *testing.T) {
 	}
 	f := fileOf(t, "groups: [g, stg], workloads: [{namespaces: [stg], selector: {matchLabels: {env: a}}}]")
 	found := f.troubles(there, inCluster)
-	if len(found) != 2 || !strings.Contains(found[0], "group stg belongs to environment a and to environment qa") || !strings.Contains(found[1], "Deployment stg/web belongs to") {
+	if len(found) != 2 || !strings.Contains(found[0], "group stg: belongs to environment a and to environment qa") || !strings.Contains(found[1], "Deployment stg/web: belongs to") {
 		t.Errorf("%q", found)
 	}
 	if err := f.refused(there); err == nil || !strings.Contains(err.Error(), "nothing was written") {
@@ -102,5 +103,30 @@ func TestOnlyOneOfAFile(t *testing.T) {
 	}
 	if _, err := f.only("c"); err == nil {
 		t.Error("it has no c")
+	}
+}
+
+// Who gets a folder of patches is told how it is used, and where it cannot be.
+func TestIsolateSaysHowPatchesAreUsed(t *testing.T) {
+	s := stagingSnapshot()
+	for i := range s.Parts {
+		s.Parts[i].Apps = nil
+	}
+	web := s.Part(fleet.Owner{Kind: "Deployment", Namespace: "staging", Name: "web"})
+	web.Apps = []fleet.Owner{{Kind: "HelmRelease", Namespace: "flux-system", Name: "shop"}}
+	i := &env.Isolation{Environment: "staging", Placements: []fleet.Placement{{Owner: web.Owner, APIVersion: "apps/v1"}}}
+	var said strings.Builder
+	a := &app{err: &said}
+	if err := a.writePatches(t.TempDir(), s, i); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"name it under components:", "A HelmRelease keeps Deployment staging/web: put the patches into its spec.postRenderers."} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("no %q in\n%s", want, said.String())
+		}
+	}
+	web.Apps = nil
+	if ofHelm(s, i) != "" {
+		t.Error("nothing keeps it")
 	}
 }

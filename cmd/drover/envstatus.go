@@ -448,7 +448,7 @@ func (d *envStatusDocument) asides(w io.Writer) {
 	}
 	again := "it is stopped again then"
 	if !d.led {
-		again += " where drover controller runs, and none does now"
+		again = "drover controller would stop it again, but none leads"
 	}
 	for _, db := range d.Databases {
 		if db.Restarts != "" {
