@@ -94,6 +94,9 @@ func (v *view) placements(i *Isolation, apply bool) []fleet.Finding {
 	taint := i.Group.Taints[0]
 	for _, p := range v.parts(false) {
 		if p.Turn != fleet.Scaled {
+			if p.Kind == "CronJob" {
+				i.Stays = append(i.Stays, p.ID()+": the pods of its Jobs run where they find room; give its template the same nodeSelector and toleration")
+			}
 			continue
 		}
 		at := fleet.Placement{APIVersion: p.APIVersion, Owner: p.Owner, UID: p.UID, Labels: i.Group.Labels, Toleration: fleet.Toleration{Key: taint.Key, Value: taint.Value, Effect: taint.Effect}}

@@ -106,7 +106,7 @@ func Validate(spec *fleet.EnvironmentSpec) []string {
 	if spec.Schedule != nil {
 		_, errs := schedule.Parse(*spec.Schedule)
 		for _, err := range errs {
-			add("spec.schedule: %v", err)
+			add("spec.schedule: %s", strings.Replace(err.Error(), "on[", "awake[", 1)) // as the field is called in a declaration
 		}
 	}
 	if spec.Policy.Fights < 0 {

@@ -94,6 +94,7 @@ func (p *Pod) Tolerates(t Taint) bool {
 type Toleration struct {
 	Key, Value, Effect string
 	Exists             bool
+	Seconds            string // tolerationSeconds, where a workload's template limits it; "" for as long as it takes
 }
 
 func (o Toleration) covers(t Taint) bool {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -95,7 +96,11 @@ func placed(u *unstructured.Unstructured, at *fleet.Placement) (change, error) {
 func tolerationsOf(list []corev1.Toleration) []fleet.Toleration {
 	var out []fleet.Toleration
 	for _, t := range list {
-		out = append(out, fleet.Toleration{Key: t.Key, Value: t.Value, Effect: string(t.Effect), Exists: t.Operator == corev1.TolerationOpExists})
+		one := fleet.Toleration{Key: t.Key, Value: t.Value, Effect: string(t.Effect), Exists: t.Operator == corev1.TolerationOpExists}
+		if t.TolerationSeconds != nil {
+			one.Seconds = strconv.FormatInt(*t.TolerationSeconds, 10)
+		}
+		out = append(out, one)
 	}
 	return out
 }

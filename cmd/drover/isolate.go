@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -335,6 +336,9 @@ func tolerationOf(t fleet.Toleration) map[string]any {
 	}
 	if t.Effect != "" {
 		out["effect"] = t.Effect
+	}
+	if n, err := strconv.ParseInt(t.Seconds, 10, 64); err == nil {
+		out["tolerationSeconds"] = n
 	}
 	return out
 }
