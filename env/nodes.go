@@ -50,46 +50,61 @@ func (t *turn) exits() []fleet.Departure {
 		}
 		for j := range g.Instances {
 			in := &g.Instances[j]
-			if in.Leaving() || !in.Counted() {
+			if in.Leaving() || !in.Counted() || !t.concerned(r, in) {
 				continue
 			}
-			d := t.v.departure(g, in)
-			for _, known := range t.rec.Exits {
-				if d.Node == "" && known.Instance == in.ID {
-					d.Node = known.Node // its object is gone for a moment; pods may be bound to it
-				}
-			}
-			if !t.planned(in.ID) && !t.ours(r, in) {
-				if in.Launched.IsZero() && !slices.Contains(r.Keepers, in.ID) {
-					t.hold("instance "+in.ID, "stays: the cloud does not say when it was launched, so nobody can tell for whom")
-				}
-				continue
-			}
-			if n := t.v.s.Node(d.Node); n != nil && n.Mark() != nil && n.Mark().Value != t.rec.Run {
-				t.hold("node "+d.Name(), "leaves already with %s", n.Mark().Value)
-				continue
-			}
-			if why := t.young(in, d.Node); why != "" && !t.planned(in.ID) {
-				t.hold("instance "+in.ID, "came while the environment sleeps, and stays for now: %s", why)
-				t.waits = t.waits || t.v.unplaced() == nil
-				continue
-			}
-			if guests := t.v.guests(d.Node); len(guests) > 0 {
-				t.hold("node "+d.Name(), "stays: %s came to it", guests[0])
-				continue
-			}
-			if on := t.leftOn(d.Node); on != nil {
-				t.hold("node "+d.Name(), "stays: %s is left on", on.ID())
-				continue
-			}
-			if bare := t.bare(d.Node); bare != nil {
-				t.hold("node "+d.Name(), "stays: pod %s has no controller, and nothing would start it again; --force env-bare-pod lets it go", bare.Ref)
+			d := t.leaves(g, in)
+			if why := t.stays(in, d); why != "" {
+				t.hold("node "+d.Name(), "%s", why)
 				continue
 			}
 			out = append(out, d)
 		}
 	}
 	return out
+}
+
+// concerned tells whether an instance is one that may have to go.
+func (t *turn) concerned(r *fleet.SleepGroup, in *fleet.Instance) bool {
+	if t.planned(in.ID) || t.ours(r, in) {
+		return true
+	}
+	if in.Launched.IsZero() && !slices.Contains(r.Keepers, in.ID) {
+		t.hold("instance "+in.ID, "stays: the cloud does not say when it was launched, so nobody can tell for whom")
+	}
+	return false
+}
+
+// leaves is an instance's departure. A Node object may be gone for a moment; pods may be bound to its name all the same.
+func (t *turn) leaves(g *fleet.Group, in *fleet.Instance) fleet.Departure {
+	d := t.v.departure(g, in)
+	for _, known := range t.rec.Exits {
+		if d.Node == "" && known.Instance == in.ID {
+			d.Node = known.Node
+		}
+	}
+	return d
+}
+
+// stays says why a node has to stay, for now or for good; "" when it may go.
+func (t *turn) stays(in *fleet.Instance, d fleet.Departure) string {
+	if n := t.v.s.Node(d.Node); n != nil && n.Mark() != nil && n.Mark().Value != t.rec.Run {
+		return "leaves already with " + n.Mark().Value
+	}
+	if why := t.young(in, d.Node); why != "" && !t.planned(in.ID) {
+		t.waits = t.waits || t.v.unplaced() == nil
+		return "came while the environment sleeps, and stays for now: " + why
+	}
+	if guests := t.v.guests(d.Node); len(guests) > 0 {
+		return fmt.Sprintf("stays: %s came to it", guests[0])
+	}
+	if on := t.leftOn(d.Node); on != nil {
+		return fmt.Sprintf("stays: %s is left on", on.ID())
+	}
+	if bare := t.bare(d.Node); bare != nil {
+		return fmt.Sprintf("stays: pod %s has no controller, and nothing would start it again; --force env-bare-pod lets it go", bare.Ref)
+	}
+	return ""
 }
 
 // ours tells whether an instance that came after the record was written is the environment's: where others have nodes a new one may be theirs, but for
