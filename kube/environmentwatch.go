@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -111,6 +112,12 @@ func (c *Cluster) watchSwitches(in *informed, fail context.CancelCauseFunc) {
 		return shelf{k, k.informer.GetStore()}
 	}
 	in.environments = loose(v1alpha1.Environments)
+	in.definitions = loose(definitions)
+	_ = in.definitions.informer.SetTransform(withoutSchemas) // fails only of an informer that runs
+	changes := &atomic.Uint64{}
+	_, _ = in.definitions.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{ // likewise
+		AddFunc: func(any) { changes.Add(1) }, UpdateFunc: func(any, any) { changes.Add(1) }, DeleteFunc: func(any) { changes.Add(1) },
+	})
 	in.cronJobs = typed(c.client.BatchV1().RESTClient(), "cronjobs", &batchv1.CronJob{})
 	in.jobs = typed(c.client.BatchV1().RESTClient(), "jobs", &batchv1.Job{})
 	in.slices = typed(c.client.DiscoveryV1().RESTClient(), "endpointslices", &discoveryv1.EndpointSlice{})
@@ -119,12 +126,15 @@ func (c *Cluster) watchSwitches(in *informed, fail context.CancelCauseFunc) {
 	in.validating = typed(admission, "validatingwebhookconfigurations", &admissionv1.ValidatingWebhookConfiguration{})
 	in.mutating = typed(admission, "mutatingwebhookconfigurations", &admissionv1.MutatingWebhookConfiguration{})
 	in.apiServices, in.routes, in.sets = loose(apiServices), loose(httpRoutes), loose(applicationSets)
-	in.definitions = loose(definitions)
-	_ = in.definitions.informer.SetTransform(withoutSchemas) // fails only of an informer that runs
 	in.others = map[string]shelf{}
 	for i := range switchables {
 		if w := &switchables[i]; w.loose {
 			in.others[w.kind] = loose(w.resource)
+		}
+	}
+	for _, k := range in.kinds {
+		if k.mayLack {
+			k.served = changes.Load
 		}
 	}
 }

@@ -32,6 +32,11 @@ type kind struct {
 	mu    sync.Mutex
 	err   error     // of the last listing or watch; nil when it went well
 	since time.Time // when the first of those that went wrong in a row did
+
+	served     func() uint64 // counts the changes of which kinds the server knows; nil where nobody counts them
+	lacks      error         // the server's word that it does not know the kind; nil when it never said so
+	lacksSince uint64        // served when it said so
+	lackedOn   time.Time     // when
 }
 
 // newKind is a kind with an informer that nobody runs yet.
@@ -46,11 +51,17 @@ func newKind(name string, lw *cache.ListWatch, example runtime.Object, fail cont
 func (k *kind) listen(lw *cache.ListWatch) *cache.ListWatch {
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			if err := k.lacking(); err != nil {
+				return nil, err
+			}
 			out, err := lw.ListWithContextFunc(ctx, o)
 			k.heard(err)
 			return out, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			if err := k.lacking(); err != nil {
+				return nil, err
+			}
 			out, err := lw.WatchFuncWithContext(ctx, o)
 			k.heard(err)
 			return out, err
@@ -69,12 +80,28 @@ func (k *kind) heard(err error) {
 	if k.since.IsZero() {
 		k.since = time.Now()
 	}
+	if k.served != nil && apierrors.IsNotFound(err) {
+		k.lacks, k.lacksSince, k.lackedOn = err, k.served(), time.Now()
+	}
 	k.err = classify(fmt.Errorf("list %s: %w", k.name, err))
 	var fatal *fleet.Fatal
 	if errors.As(k.err, &fatal) {
 		k.fail(k.err)
 	}
 }
+
+// lacking is the server's last word on a kind that it does not know, as long as nothing says that it knows others by now: it is not asked again and again.
+func (k *kind) lacking() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.err == nil || k.lacks == nil || k.served() != k.lacksSince || time.Since(k.lackedOn) > lackingFor {
+		return nil
+	}
+	return k.lacks
+}
+
+// lackingFor is for how long a server's word on a kind that it does not know is good, should nobody hear of a change.
+const lackingFor = 10 * time.Minute
 
 // lost tells what keeps the kind from being seen, once that lasts; nil while it is seen.
 func (k *kind) lost() error {

@@ -88,3 +88,26 @@ func TestAKindThatMayLackIsNotLost(t *testing.T) {
 		}
 	})
 }
+
+// A kind that the server does not know is asked for again when the server may know others, and not before.
+func TestKindsThatAreLackingAreNotAskedForAgainAndAgain(t *testing.T) {
+	asked, known := 0, uint64(0)
+	k := &kind{name: "scaledobjects", mayLack: true, fail: func(error) {}, served: func() uint64 { return known }}
+	lw := k.listen(&cache.ListWatch{ListWithContextFunc: func(context.Context, metav1.ListOptions) (runtime.Object, error) {
+		asked++
+		return nil, apierrors.NewNotFound(schema.GroupResource{Group: "keda.sh", Resource: "scaledobjects"}, "")
+	}})
+	for range 5 {
+		if _, err := lw.ListWithContextFunc(t.Context(), metav1.ListOptions{}); !apierrors.IsNotFound(err) {
+			t.Fatal(err)
+		}
+	}
+	if asked != 1 || !k.unknown() {
+		t.Errorf("asked %d times", asked)
+	}
+	known++
+	_, _ = lw.ListWithContextFunc(t.Context(), metav1.ListOptions{})
+	if asked != 2 {
+		t.Errorf("asked %d times, though the server may know it by now", asked)
+	}
+}
