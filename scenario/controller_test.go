@@ -529,7 +529,7 @@ func TestControllerCalls(t *testing.T) {
 	s.until("there is a second node", func() string { return s.notReady("counted", 2, s.asg("counted").TargetGroups[0]) })
 	s.pipe("counted")
 	kubeconfig, counted := s.counting()
-	c := s.lead("--kubeconfig", kubeconfig)
+	c := s.lead("--kubeconfig", kubeconfig, "--environments=false") // whose watches begin some time after its start
 	defer c.stop()
 	counted() // what it asks at the start
 	before := awsCalls(c.ask("/metrics"))
