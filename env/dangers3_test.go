@@ -8,7 +8,6 @@ import (
 	"drover.dev/fleet"
 )
 
-// 130
 func TestDanger2StoreThatWasBrokenBeforeKeepsTheStart(t *testing.T) {
 	o := fleet.Owner{Kind: "StatefulSet", Namespace: "staging", Name: "redis"}
 	s := asleep(t, staging(func(s *fleet.Snapshot) {

@@ -37,7 +37,6 @@ func half(t *testing.T, s *fleet.Snapshot, until string) *fleet.Snapshot {
 	return nil
 }
 
-// 1
 func TestDangerNewInstanceForTheNeighbourIsPlannedToGo(t *testing.T) {
 	s := staging(func(s *fleet.Snapshot) {
 		pod(s, fleet.Owner{Kind: "Deployment", Namespace: "prod", Name: "web"}, "web-9", "stg-1")
@@ -51,7 +50,6 @@ func TestDangerNewInstanceForTheNeighbourIsPlannedToGo(t *testing.T) {
 	}
 }
 
-// 2
 func TestDangerNeighboursScaleUpWhileAsleepIsEnded(t *testing.T) {
 	s := asleep(t, staging())
 	pod(s, fleet.Owner{Kind: "Deployment", Namespace: "prod", Name: "web"}, "web-9", "")
@@ -69,7 +67,6 @@ func TestDangerNeighboursScaleUpWhileAsleepIsEnded(t *testing.T) {
 	}
 }
 
-// 3
 func TestDangerCarryMovesAnotherEnvironmentsPods(t *testing.T) {
 	s := staging(second(func(o *fleet.EnvironmentSpec) { o.Workloads = []fleet.Selection{{Namespaces: []string{"prod"}}} }), func(s *fleet.Snapshot) {
 		s.Environments[0].Spec.Policy.Carry = []string{"kube-system", "prod"}
@@ -81,7 +78,6 @@ func TestDangerCarryMovesAnotherEnvironmentsPods(t *testing.T) {
 	}
 }
 
-// 4
 func TestDangerForeignDaemonSetThatLosesAllItsNodes(t *testing.T) {
 	s := staging(func(s *fleet.Snapshot) {
 		ds := fleet.Owner{Kind: "DaemonSet", Namespace: "prod", Name: "ingress"}
@@ -94,7 +90,6 @@ func TestDangerForeignDaemonSetThatLosesAllItsNodes(t *testing.T) {
 	}
 }
 
-// 5
 func TestDangerGroupMarkedByAnotherEnvironmentLosesNodes(t *testing.T) {
 	s := half(t, staging(), "mark group stg")
 	s.Group("stg").Sleep = &fleet.GroupSleep{Environment: "other", Run: "other-1", Min: 2, Max: 6, Desired: 2}
@@ -109,7 +104,6 @@ func TestDangerGroupMarkedByAnotherEnvironmentLosesNodes(t *testing.T) {
 	}
 }
 
-// 6
 func TestDangerStartResizesAGroupOfAnotherEnvironment(t *testing.T) {
 	s := asleep(t, staging())
 	s.Group("stg").Sleep = &fleet.GroupSleep{Environment: "other", Run: "other-1", Min: 2, Max: 6, Desired: 2}
@@ -124,7 +118,6 @@ func TestDangerStartResizesAGroupOfAnotherEnvironment(t *testing.T) {
 	}
 }
 
-// 7
 func TestDangerAZRebalanceComesBackOverUnevenZones(t *testing.T) {
 	s := asleep(t, staging(func(s *fleet.Snapshot) {
 		pod(s, fleet.Owner{Kind: "Deployment", Namespace: "prod", Name: "web"}, "web-9", "stg-2")
@@ -139,7 +132,6 @@ func TestDangerAZRebalanceComesBackOverUnevenZones(t *testing.T) {
 	}
 }
 
-// 8
 func TestDangerScaledObjectKeepsItsDeploymentDownDuringTheStart(t *testing.T) {
 	s := asleep(t, staging(func(s *fleet.Snapshot) {
 		s.Parts = append(s.Parts, fleet.Part{Turn: fleet.Held, APIVersion: "keda.sh/v1alpha1", Owner: fleet.Owner{Kind: "ScaledObject", Namespace: "staging", Name: "api"}, UID: "uid-so", Absent: true,
@@ -173,7 +165,6 @@ func TestDangerScaledObjectKeepsItsDeploymentDownDuringTheStart(t *testing.T) {
 	t.Errorf("after 30 minutes it is still:\n%s%v", acts(on(s)), on(s).Holds)
 }
 
-// 9
 func TestDangerSlowDatabaseTakesAllGatesAway(t *testing.T) {
 	s := asleep(t, staging())
 	rec := s.Environments[0].Record
@@ -194,7 +185,6 @@ func TestDangerSlowDatabaseTakesAllGatesAway(t *testing.T) {
 	}
 }
 
-// 10
 func TestDangerForceComesTooLate(t *testing.T) {
 	s := asleep(t, staging())
 	s.Databases[0].Status = fleet.DatabaseAvailable
@@ -208,7 +198,6 @@ func TestDangerForceComesTooLate(t *testing.T) {
 	}
 }
 
-// 11
 func TestDangerTwoFightsAtOnceAreNotCounted(t *testing.T) {
 	s := asleep(t, staging())
 	count := map[string]int{}
@@ -240,7 +229,6 @@ func TestDangerTwoFightsAtOnceAreNotCounted(t *testing.T) {
 	}
 }
 
-// 12
 func TestDangerStopAgainAfterAFightDoesNothing(t *testing.T) {
 	s := asleep(t, staging())
 	api := part(s, "Deployment staging/api")
@@ -255,7 +243,6 @@ func TestDangerStopAgainAfterAFightDoesNothing(t *testing.T) {
 	}
 }
 
-// 13
 func TestDangerAFightOverGitOpsLeavesTheDatabaseRunning(t *testing.T) {
 	s := asleep(t, staging(gitops("")))
 	app := part(s, "Application argocd/stg")
@@ -267,7 +254,6 @@ func TestDangerAFightOverGitOpsLeavesTheDatabaseRunning(t *testing.T) {
 	}
 }
 
-// 14
 func TestDangerGroupGoneAndTakenOutOfTheEnvironment(t *testing.T) {
 	s := asleep(t, staging())
 	s.Groups = s.Groups[1:]
@@ -283,7 +269,6 @@ func TestDangerGroupGoneAndTakenOutOfTheEnvironment(t *testing.T) {
 	}
 }
 
-// 15
 func TestDangerDatabaseGoneAndTakenOutOfTheEnvironment(t *testing.T) {
 	s := asleep(t, staging())
 	s.Databases[0] = fleet.Database{ID: "instance stg", Trouble: "RDS knows no instance stg"}
@@ -293,7 +278,6 @@ func TestDangerDatabaseGoneAndTakenOutOfTheEnvironment(t *testing.T) {
 	}
 }
 
-// 16
 func TestDangerRecreatedPartIsEvictedOntoTheNeighbour(t *testing.T) {
 	s := half(t, staging(), "mark group stg")
 	api := part(s, "Deployment staging/api") // helm deletes it and makes it again
@@ -310,7 +294,6 @@ func TestDangerRecreatedPartIsEvictedOntoTheNeighbour(t *testing.T) {
 	}
 }
 
-// 17
 func TestDangerConcludedWhileARecreatedPartIsOff(t *testing.T) {
 	s := asleep(t, staging())
 	api := part(s, "Deployment staging/api") // restored from a backup that was made while it slept
@@ -321,7 +304,6 @@ func TestDangerConcludedWhileARecreatedPartIsOff(t *testing.T) {
 	}
 }
 
-// 18
 func TestDangerLatePartsAreNotInTheSecondCopy(t *testing.T) {
 	s := asleep(t, staging())
 	deploy(s, "staging", "late", 1, false, "prod-1")
@@ -340,7 +322,6 @@ func TestDangerLatePartsAreNotInTheSecondCopy(t *testing.T) {
 	}
 }
 
-// 19
 func TestDangerLateGitOpsIsNotPaused(t *testing.T) {
 	s := asleep(t, staging())
 	app := fleet.Owner{Kind: "Application", Namespace: "argocd", Name: "late"}
@@ -361,7 +342,6 @@ func TestDangerLateGitOpsIsNotPaused(t *testing.T) {
 	}
 }
 
-// 20
 func TestDangerLatePartOfAnotherEnvironment(t *testing.T) {
 	s := asleep(t, staging())
 	deploy(s, "staging", "late", 1, false, "prod-1")
@@ -380,7 +360,6 @@ func TestDangerLatePartOfAnotherEnvironment(t *testing.T) {
 	}
 }
 
-// 21
 func TestDangerJobThatBeganDuringTheStopLosesItsBackend(t *testing.T) {
 	s := half(t, staging(), "turn Deployment staging/web off")
 	s.Busy = []fleet.Busy{{Code: "env-jobs", Subject: "Job staging/report-1", Reason: "runs", Owner: fleet.Owner{Kind: "Job", Namespace: "staging", Name: "report-1"}}}
@@ -398,7 +377,6 @@ func TestDangerJobThatBeganDuringTheStopLosesItsBackend(t *testing.T) {
 	}
 }
 
-// 22
 func TestDangerRepairOfAWholeRecordTurnsOnWhatWasOff(t *testing.T) {
 	s := asleep(t, staging(func(s *fleet.Snapshot) {
 		deploy(s, "staging", "legacy", 0, false, "stg-1")
@@ -412,7 +390,6 @@ func TestDangerRepairOfAWholeRecordTurnsOnWhatWasOff(t *testing.T) {
 	}
 }
 
-// 23
 func TestDangerRepairLosesTheCapacityOfAServerlessDatabase(t *testing.T) {
 	lower := 0.5
 	s := asleep(t, staging(func(s *fleet.Snapshot) {
@@ -426,7 +403,6 @@ func TestDangerRepairLosesTheCapacityOfAServerlessDatabase(t *testing.T) {
 	}
 }
 
-// 24
 func TestDangerRepairStartsADatabaseThatWasStopped(t *testing.T) {
 	s := asleep(t, staging(func(s *fleet.Snapshot) { s.Databases[0].Status, s.Databases[0].Answer = fleet.DatabaseStopped, nil }))
 	s.Environments[0].Record = nil
@@ -436,7 +412,6 @@ func TestDangerRepairStartsADatabaseThatWasStopped(t *testing.T) {
 	}
 }
 
-// 25
 func TestDangerRepairUnprotectsWhatWasProtected(t *testing.T) {
 	s := asleep(t, staging(func(s *fleet.Snapshot) {
 		pod(s, fleet.Owner{Kind: "Deployment", Namespace: "prod", Name: "web"}, "web-9", "stg-1")
@@ -451,7 +426,6 @@ func TestDangerRepairUnprotectsWhatWasProtected(t *testing.T) {
 	}
 }
 
-// 26
 func TestDangerStaleMarkMakesAnOldSleepTheOneToRepair(t *testing.T) {
 	s := staging()
 	s.Environments[0].Sleeps = []fleet.Sleep{{Run: "staging-0", Awake: noon.Add(-24 * time.Hour)}}
@@ -462,7 +436,6 @@ func TestDangerStaleMarkMakesAnOldSleepTheOneToRepair(t *testing.T) {
 	}
 }
 
-// 27
 func TestDangerForeignTagOnADatabase(t *testing.T) {
 	s := half(t, staging(), "mark database")
 	s.Databases[0].Mark = "other other-1"
@@ -471,7 +444,6 @@ func TestDangerForeignTagOnADatabase(t *testing.T) {
 	}
 }
 
-// 28
 func TestDangerStrangerBehindTheSameIP(t *testing.T) {
 	s := staging(func(s *fleet.Snapshot) {
 		pod(s, fleet.Owner{Kind: "Deployment", Namespace: "prod", Name: "exporter"}, "exporter", "stg-1")
@@ -486,7 +458,6 @@ func TestDangerStrangerBehindTheSameIP(t *testing.T) {
 	}
 }
 
-// 29
 func TestDangerGroupOfAnotherCluster(t *testing.T) {
 	s := staging(func(s *fleet.Snapshot) {
 		s.Groups = append(s.Groups, fleet.Group{Name: "theirs", Cluster: "other-cluster", Max: 5})
@@ -498,7 +469,6 @@ func TestDangerGroupOfAnotherCluster(t *testing.T) {
 	}
 }
 
-// 31
 func TestDangerBrokenNodeOfTheNeighbourKeepsTheStart(t *testing.T) {
 	s := asleep(t, staging(func(s *fleet.Snapshot) {
 		pod(s, fleet.Owner{Kind: "Deployment", Namespace: "prod", Name: "web"}, "web-9", "stg-1")
@@ -511,7 +481,6 @@ func TestDangerBrokenNodeOfTheNeighbourKeepsTheStart(t *testing.T) {
 	}
 }
 
-// 32
 func TestDangerStopAtNightHoldsThroughTheNextDay(t *testing.T) {
 	e := fleet.Environment{Spec: fleet.EnvironmentSpec{Schedule: office()}, Wish: &fleet.Wish{On: false, By: "ada", At: vienna(t, "2026-11-18 22:00")}}
 	if got := env.Want(&e, vienna(t, "2026-11-19 10:00")); !got.On {
@@ -519,7 +488,6 @@ func TestDangerStopAtNightHoldsThroughTheNextDay(t *testing.T) {
 	}
 }
 
-// 33
 func TestDangerEnvironmentTakesDroverItself(t *testing.T) {
 	s := staging(func(s *fleet.Snapshot) {
 		deploy(s, "kube-system", "drover", 1, false, "stg-1")
@@ -532,7 +500,6 @@ func TestDangerEnvironmentTakesDroverItself(t *testing.T) {
 	}
 }
 
-// 34
 func TestDangerStartFightsWithoutEnd(t *testing.T) {
 	s := asleep(t, staging())
 	s.Environments[0].Record.Groups, s.Group("stg").Sleep = nil, nil
@@ -573,7 +540,6 @@ func tick(s *fleet.Snapshot, next func(*fleet.Snapshot) env.Step, n int, between
 	return told
 }
 
-// 35
 func TestDangerCarriedSinglePodLeavesItsSurgeBehind(t *testing.T) {
 	s := staging(func(s *fleet.Snapshot) { deploy(s, "kube-system", "metrics", 1, false, "stg-1") })
 	p, found := stop(s)
@@ -585,7 +551,6 @@ func TestDangerCarriedSinglePodLeavesItsSurgeBehind(t *testing.T) {
 	}
 }
 
-// 36
 func TestDangerTwoFightsInOneTierAreNotCounted(t *testing.T) {
 	s := asleep(t, staging(func(s *fleet.Snapshot) { deploy(s, "staging", "worker", 1, false, "stg-1"); fleet.SortParts(s.Parts) }))
 	count, keys := map[string]int{}, map[string]map[string]bool{}
@@ -619,7 +584,6 @@ func TestDangerTwoFightsInOneTierAreNotCounted(t *testing.T) {
 	}
 }
 
-// 37
 func TestDangerRecreatedPartGetsAReplicaMoreAndMovesOn(t *testing.T) {
 	s := half(t, staging(), "mark group stg")
 	api := part(s, "Deployment staging/api") // helm deletes it and makes it again
@@ -630,7 +594,6 @@ func TestDangerRecreatedPartGetsAReplicaMoreAndMovesOn(t *testing.T) {
 	}
 }
 
-// 38
 func TestDangerPodOfTheNeighbourThatHangsOnASilentNode(t *testing.T) {
 	s := staging(func(s *fleet.Snapshot) {
 		pod(s, fleet.Owner{Kind: "StatefulSet", Namespace: "prod", Name: "db"}, "db-0", "stg-1")
@@ -652,7 +615,6 @@ func balanced(s *fleet.Snapshot) {
 	}
 }
 
-// 39
 func TestDangerLastTargetsOfALoadBalancerAreNotNamed(t *testing.T) {
 	p, found := stop(staging(balanced))
 	if told := tell(p.Forecast); strings.Contains(told, "from target group shop") && !strings.Contains(fmt.Sprint(found), "shop") {
@@ -660,7 +622,6 @@ func TestDangerLastTargetsOfALoadBalancerAreNotNamed(t *testing.T) {
 	}
 }
 
-// 40
 func TestDangerGuestComesToANodeThatLeftItsLoadBalancer(t *testing.T) {
 	s := half(t, staging(balanced), "terminate")
 	for i := range s.Group("stg").Instances {
@@ -676,7 +637,6 @@ func TestDangerGuestComesToANodeThatLeftItsLoadBalancer(t *testing.T) {
 	}
 }
 
-// 41
 func TestDangerStartAfterAHalfStopLeavesNodesOutOfTheLoadBalancer(t *testing.T) {
 	s := half(t, staging(balanced), "terminate")
 	for i := range s.Group("stg").Instances {
@@ -689,7 +649,6 @@ func TestDangerStartAfterAHalfStopLeavesNodesOutOfTheLoadBalancer(t *testing.T) 
 	}
 }
 
-// 42
 func TestDangerGroupWhoseTagIsLostIsNeverBroughtBack(t *testing.T) {
 	s := asleep(t, staging())
 	s.Group("stg").Sleep = nil // terraform apply takes tags off that it does not know
@@ -699,7 +658,6 @@ func TestDangerGroupWhoseTagIsLostIsNeverBroughtBack(t *testing.T) {
 	}
 }
 
-// 44
 func TestDangerTypoInAScheduleTurnsAStartIntoAStop(t *testing.T) {
 	e := fleet.Environment{Spec: fleet.EnvironmentSpec{Schedule: &fleet.Schedule{Zone: "Mars/Base"}}, Record: &fleet.SleepRecord{Run: "r", Marks: fleet.SleepMarks{Starting: noon}}}
 	if got := env.Want(&e, noon); !got.On {
@@ -707,7 +665,6 @@ func TestDangerTypoInAScheduleTurnsAStartIntoAStop(t *testing.T) {
 	}
 }
 
-// 45
 func TestDangerNameWithoutNamespaceTakesTheNeighboursToo(t *testing.T) {
 	s := staging(func(s *fleet.Snapshot) {
 		s.Environments[0].Spec.Workloads = []fleet.Selection{{Kind: "Deployment", Name: "web"}}
@@ -718,7 +675,6 @@ func TestDangerNameWithoutNamespaceTakesTheNeighboursToo(t *testing.T) {
 	}
 }
 
-// 46
 func TestDangerTierThatIsEmptyBreaksTheOrder(t *testing.T) {
 	p, _ := stop(staging(func(s *fleet.Snapshot) {
 		s.Environments[0].Spec.Order = []fleet.Tier{
@@ -730,7 +686,6 @@ func TestDangerTierThatIsEmptyBreaksTheOrder(t *testing.T) {
 	order(t, tell(p.Forecast), "turn Deployment staging/api off", "turn Deployment staging/web off")
 }
 
-// 47
 func TestDangerScaledToZeroByKEDABeforeItIsMarked(t *testing.T) {
 	s := half(t, staging(), "turn Deployment staging/api off")
 	api := part(s, "Deployment staging/api") // its ScaledObject was held a tier before: KEDA has scaled it to 0
@@ -741,7 +696,6 @@ func TestDangerScaledToZeroByKEDABeforeItIsMarked(t *testing.T) {
 	}
 }
 
-// 48
 func TestDangerCopyOfASleepingPartIsNeverSwitchedOff(t *testing.T) {
 	s := asleep(t, staging())
 	deploy(s, "staging", "api-copy", 1, false, "prod-1") // kubectl get -o yaml | sed | kubectl apply
@@ -754,7 +708,6 @@ func TestDangerCopyOfASleepingPartIsNeverSwitchedOff(t *testing.T) {
 	}
 }
 
-// 49
 func TestDangerServiceThatNeverHadEndpoints(t *testing.T) {
 	s := staging(func(s *fleet.Snapshot) {
 		for i := range s.Pods {
@@ -778,7 +731,6 @@ func TestDangerServiceThatNeverHadEndpoints(t *testing.T) {
 	}
 }
 
-// 50
 func TestDangerNeighbourGrewOnTheSharedGroup(t *testing.T) {
 	s := asleep(t, staging(func(s *fleet.Snapshot) {
 		pod(s, fleet.Owner{Kind: "Deployment", Namespace: "prod", Name: "web"}, "web-9", "stg-1")
@@ -794,7 +746,6 @@ func TestDangerNeighbourGrewOnTheSharedGroup(t *testing.T) {
 	}
 }
 
-// 51
 func TestDangerGroupAddedWhileAsleepRunsUnnoticed(t *testing.T) {
 	s := asleep(t, staging(func(s *fleet.Snapshot) { group(s, "stg2", 1, "stg2-1") }))
 	s.Environments[0].Spec.Groups = []string{"stg", "stg2"}
@@ -806,7 +757,6 @@ func TestDangerGroupAddedWhileAsleepRunsUnnoticed(t *testing.T) {
 	}
 }
 
-// 52
 func TestDangerForceOfOneEveningHoldsForTheWholeSleep(t *testing.T) {
 	s := staging(func(s *fleet.Snapshot) {
 		s.Databases[0].Answer.Sessions = []fleet.Session{{User: "u", From: "10.9.9.9"}}
@@ -820,7 +770,6 @@ func TestDangerForceOfOneEveningHoldsForTheWholeSleep(t *testing.T) {
 	}
 }
 
-// 53
 func TestDangerStartOfAStoppedLoweredDatabase(t *testing.T) {
 	lower := 0.5
 	s := asleep(t, staging(func(s *fleet.Snapshot) {
@@ -833,7 +782,6 @@ func TestDangerStartOfAStoppedLoweredDatabase(t *testing.T) {
 	}
 }
 
-// 54
 func TestDangerDatabaseWhoseKeyWasOutOfReach(t *testing.T) {
 	s := asleep(t, staging())
 	s.Databases[0].Status = "inaccessible-encryption-credentials-recoverable"
@@ -843,7 +791,6 @@ func TestDangerDatabaseWhoseKeyWasOutOfReach(t *testing.T) {
 	}
 }
 
-// 55
 func TestDangerRenamedEnvironmentSaysItIsOn(t *testing.T) {
 	s := asleep(t, staging())
 	s.Environments[0].Name, s.Environments[0].Record = "stage", nil
@@ -853,7 +800,6 @@ func TestDangerRenamedEnvironmentSaysItIsOn(t *testing.T) {
 	}
 }
 
-// 56
 func TestDangerPriceOfALoweredDatabaseCannotBeGiven(t *testing.T) {
 	lower := 0.5
 	p, found := stop(staging(func(s *fleet.Snapshot) {
@@ -867,7 +813,6 @@ func TestDangerPriceOfALoweredDatabaseCannotBeGiven(t *testing.T) {
 	}
 }
 
-// 57
 func TestDangerCapacitiesShareAKey(t *testing.T) {
 	a := fleet.Action{Verb: fleet.SetCapacity, Database: "cluster c", ACU: 0.5}
 	b := fleet.Action{Verb: fleet.SetCapacity, Database: "cluster c", ACU: 4}
@@ -892,7 +837,6 @@ func TestDangerSurgeOfTheRunIsTakenBack(t *testing.T) {
 	}
 }
 
-// 58
 func TestDangerCarriedPodsOfTwoMakeTheForecastStuck(t *testing.T) {
 	p, _ := stop(staging(func(s *fleet.Snapshot) { deploy(s, "kube-system", "dns", 2, false, "stg-1", "stg-2") }))
 	if len(p.Forecast.Stuck) > 0 {
@@ -900,7 +844,6 @@ func TestDangerCarriedPodsOfTwoMakeTheForecastStuck(t *testing.T) {
 	}
 }
 
-// 59
 func TestDangerTwentyBlockedEnvironments(t *testing.T) {
 	s := staging(func(s *fleet.Snapshot) {
 		for i := range 60 {
@@ -922,7 +865,6 @@ func TestDangerTwentyBlockedEnvironments(t *testing.T) {
 	}
 }
 
-// 60
 func TestDangerDrainOfAnotherRunInTheMiddle(t *testing.T) {
 	s := half(t, staging(), "taint node")
 	n := s.Node("stg-1")
@@ -933,7 +875,6 @@ func TestDangerDrainOfAnotherRunInTheMiddle(t *testing.T) {
 	}
 }
 
-// 61
 func TestDangerNodeObjectIsMissingForAMoment(t *testing.T) {
 	s := half(t, staging(), "taint node")
 	pod(s, fleet.Owner{Kind: "Deployment", Namespace: "prod", Name: "web"}, "web-9", "stg-1") // a guest came
@@ -948,21 +889,19 @@ func TestDangerNodeObjectIsMissingForAMoment(t *testing.T) {
 	}
 }
 
-// 62
 func TestDangerCordonedByAPersonStaysCordoned(t *testing.T) {
 	s := staging()
 	s.Environments[0].Spec.Policy.Shared = fleet.SharedRefuse
 	pod(s, fleet.Owner{Kind: "Deployment", Namespace: "prod", Name: "web"}, "web-9", "stg-1")
 	p, found := stop(s, "env-guests")
 	if blocking(found) != "" {
-		t.Skip("cannot be forced")
+		t.Fatal("cannot be forced")
 	}
 	if told := tell(p.Forecast); strings.Contains(told, "terminate i-stg-1") {
 		t.Errorf("forced, and the neighbour's node goes:\n%s", told)
 	}
 }
 
-// 64
 func TestDangerStopThatIsLateIsNeverCalledLate(t *testing.T) {
 	s := half(t, staging(), "terminate")
 	s.Pods = append(s.Pods, fleet.Pod{Ref: fleet.PodRef{Namespace: "staging", Name: "web-0", UID: "u"}, Owner: fleet.Owner{Kind: "Deployment", Namespace: "staging", Name: "web"}, Node: "stg-1", Terminating: true})
@@ -972,7 +911,6 @@ func TestDangerStopThatIsLateIsNeverCalledLate(t *testing.T) {
 	}
 }
 
-// 65
 func TestDangerConcludedAlthoughTheGroupIsSmaller(t *testing.T) {
 	s := asleep(t, staging())
 	g := s.Group("stg")
@@ -983,7 +921,6 @@ func TestDangerConcludedAlthoughTheGroupIsSmaller(t *testing.T) {
 	}
 }
 
-// 66
 func TestDangerScheduleWakesNothingWithoutARecord(t *testing.T) {
 	s := asleep(t, staging())
 	s.Environments[0].Record = nil
@@ -995,7 +932,6 @@ func TestDangerScheduleWakesNothingWithoutARecord(t *testing.T) {
 	}
 }
 
-// 67
 func TestDangerLateStatefulSetWithItsOnlyCopy(t *testing.T) {
 	s := asleep(t, staging())
 	lastCopy(s)
@@ -1005,7 +941,6 @@ func TestDangerLateStatefulSetWithItsOnlyCopy(t *testing.T) {
 	}
 }
 
-// 68
 func TestDangerLateBarePodIsLostWithItsNode(t *testing.T) {
 	s := staging(func(s *fleet.Snapshot) {
 		s.Busy = []fleet.Busy{{Code: "env-jobs", Subject: "Job staging/j", Reason: "runs", Owner: fleet.Owner{Kind: "Job", Namespace: "staging", Name: "j"}}}
@@ -1023,7 +958,6 @@ func TestDangerLateBarePodIsLostWithItsNode(t *testing.T) {
 	}
 }
 
-// 69
 func TestDangerKeepersAreProtectedWhereNothingLeaves(t *testing.T) {
 	p, _ := stop(staging(func(s *fleet.Snapshot) {
 		pod(s, fleet.Owner{Kind: "Deployment", Namespace: "prod", Name: "web"}, "web-8", "stg-1")
@@ -1034,7 +968,6 @@ func TestDangerKeepersAreProtectedWhereNothingLeaves(t *testing.T) {
 	}
 }
 
-// 70
 func TestDangerNodesThatNeverGoAreAsleep(t *testing.T) {
 	s := half(t, staging(), "mark group stg")
 	g := s.Group("stg")
