@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"drover.dev/fleet"
 )
@@ -73,9 +72,6 @@ func unasked(db *fleet.Database) string {
 	}
 	return ": " + db.Answer.Why
 }
-
-// askAgain is how often something slow is looked at when nothing tells of its change.
-const askAgain = 10 * time.Second
 
 // stopDatabases has every database of the record stopped or lowered, again when RDS has started it after its seven days. It returns whether all are.
 func (t *turn) stopDatabases() bool {

@@ -10,6 +10,15 @@ import (
 	"drover.dev/fleet"
 )
 
+// The phases of an isolation.
+const (
+	MakingGroup   Phase = "making the group"
+	MakingBudgets Phase = "making budgets"
+	Placing       Phase = "placing workloads"
+	Carrying      Phase = "carrying pods over"
+	Separate      Phase = "separate"
+)
+
 // Isolation is what separates an environment from its neighbours: a node group of its own, and what keeps its pods there and others' away.
 type Isolation struct {
 	Environment string
@@ -210,19 +219,19 @@ func NextIsolation(i Isolation, s fleet.Snapshot) Step {
 		t.hold("environment "+e.Name, "everything is %s", s.Stopped)
 		return t.out
 	}
-	if t.out.Phase = "making the group"; !t.made(&i) {
+	if t.out.Phase = MakingGroup; !t.made(&i) {
 		return t.out
 	}
-	if t.out.Phase = "making budgets"; !t.budgeted(&i) {
+	if t.out.Phase = MakingBudgets; !t.budgeted(&i) {
 		return t.out
 	}
-	if t.out.Phase = "placing workloads"; !t.placedAll(&i) {
+	if t.out.Phase = Placing; !t.placedAll(&i) {
 		return t.out
 	}
-	if t.out.Phase = "carrying pods over"; !t.carried(&i) {
+	if t.out.Phase = Carrying; !t.carried(&i) {
 		return t.out
 	}
-	t.out.Phase, t.out.Done = "separate", true
+	t.out.Phase, t.out.Done = Separate, true
 	return t.out
 }
 

@@ -25,6 +25,7 @@ const (
 	guessEnd    = time.Minute     // an instance terminated to gone
 	guessReady  = 30 * time.Second
 	guessWrite  = time.Second
+	guessLook   = 10 * time.Second // between two looks when nothing is coming
 	previewMost = 100_000
 )
 
@@ -84,7 +85,7 @@ func (w *imagined) after(d time.Duration, do func()) {
 // next lets the next thing happen; false when nothing is coming.
 func (w *imagined) next() bool {
 	if len(w.later) == 0 {
-		w.s.Now = w.s.Now.Add(askAgain)
+		w.s.Now = w.s.Now.Add(guessLook)
 		return false
 	}
 	w.pass(max(0, w.later[0].at.Sub(w.s.Now)))

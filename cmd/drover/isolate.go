@@ -134,12 +134,6 @@ func (r *isolating) options(name string, now time.Time) env.IsolateOptions {
 // errEnough ends a separation that is to make the group only.
 var errEnough = errors.New("the group is there")
 
-// What env.NextIsolation calls what comes after the group and the budgets.
-const (
-	placing  env.Phase = "placing workloads"
-	carrying env.Phase = "carrying pods over"
-)
-
 // separate asks, and goes, under the lease.
 func (a *app) separate(ctx context.Context, room *switchroom, i env.Isolation, r *isolating) error {
 	question := fmt.Sprintf("Separate environment %s?", i.Environment)
@@ -160,7 +154,7 @@ func (a *app) separate(ctx context.Context, room *switchroom, i env.Isolation, r
 	began := room.Now()
 	room.Note = a.teller(began)
 	room.See = func(v engine.EnvironmentView) {
-		if r.groupOnly && (v.Step.Done || v.Step.Phase == placing || v.Step.Phase == carrying) {
+		if r.groupOnly && (v.Step.Done || v.Step.Phase == env.Placing || v.Step.Phase == env.Carrying) {
 			enough(errEnough)
 		}
 	}
